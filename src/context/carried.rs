@@ -1,0 +1,82 @@
+//! How a [`TraceContext`] travels inside the process: in the OpenTelemetry `Context`, as far as
+//! that can hold it, and beside that as it came.
+
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
+
+use super::{BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent};
+
+/// The context of a server span, kept in the OpenTelemetry `Context` for the text in it.
+///
+/// It outlives changes to what it describes (new spans, another baggage), so whoever reads it
+/// compares first.
+#[derive(Debug)]
+struct Carried(TraceContext);
+
+impl TraceContext {
+    /// What the current OpenTelemetry `Context` would send on: the active span, its tracestate,
+    /// and the baggage. `None` without an active span that has valid ids.
+    ///
+    /// Inside a request that our layer serves, a tracestate and baggage that nobody changed read
+    /// as they came. Baggage set by the application is sent percent-encoded, in the order of its
+    /// keys.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        Context::map_current(Self::of)
+    }
+
+    /// [`current`](Self::current), for any `Context`.
+    pub(crate) fn of(cx: &Context) -> Option<Self> {
+        let span = cx.span();
+        let span = span.span_context();
+        if !span.is_valid() {
+            return None;
+        }
+        let came = cx.get::<Carried>().map(|carried| &carried.0);
+        let same_trace = came.filter(|came| came.trace_id() == span.trace_id());
+
+        // Randomness is a property of the trace id, so it holds for every span of the trace,
+        // also for the SDK's unsampled ones, whose flags are zero.
+        let random = same_trace.map_or_else(|| span.trace_flags(), Self::trace_flags) & RANDOM;
+        let flags = span.trace_flags() & TraceFlags::SAMPLED | random;
+
+        let tracestate = same_trace
+            .and_then(|came| came.tracestate.clone())
+            .filter(|came| came.is_still(span.trace_state()))
+            .or_else(|| TraceStateHeader::from_opentelemetry(span.trace_state()));
+        let baggage = came
+            .and_then(|came| came.baggage.clone())
+            .filter(|came| came.is_still(cx.baggage()))
+            .or_else(|| BaggageHeader::from_opentelemetry(cx.baggage()));
+
+        let traceparent = Traceparent { trace_id: span.trace_id(), span_id: span.span_id(), flags };
+        Some(Self::new(traceparent, tracestate, baggage))
+    }
+
+    /// `cx` with the baggage and the received text of this context; the span in it stays.
+    ///
+    /// With neither tracestate nor baggage there is nothing to keep, and `cx` is returned as it
+    /// is: the random flag alone is not worth the allocations.
+    #[must_use]
+    pub(crate) fn attach_to(&self, cx: &Context) -> Context {
+        if self.tracestate.is_none() && self.baggage.is_none() {
+            return cx.clone();
+        }
+        let carried = Carried(self.clone());
+        match &self.baggage {
+            Some(baggage) => cx.with_baggage(baggage.to_opentelemetry()).with_value(carried),
+            None => cx.with_value(carried),
+        }
+    }
+
+    /// The same ids and flags for OpenTelemetry, with the tracestate if its type takes it.
+    pub(crate) fn to_span_context(&self, remote: bool) -> SpanContext {
+        let tracestate =
+            self.tracestate.as_ref().map_or(TraceState::NONE, TraceStateHeader::to_opentelemetry);
+        SpanContext::new(self.trace_id(), self.span_id(), self.trace_flags(), remote, tracestate)
+    }
+}
+
+#[cfg(test)]
+mod tests;
