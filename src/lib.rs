@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod context;
+mod sampling;
 
 pub use opentelemetry;
 
 pub use context::{ResponseHeader, TraceContext};
+pub use sampling::{RateOutOfRange, SamplingRate};
