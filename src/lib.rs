@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 
 pub mod context;
+mod grpc_status;
+mod pipeline;
 mod record;
 mod sampling;
 
 pub use opentelemetry;
 
 pub use context::{ResponseHeader, TraceContext};
+pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, SamplingRate};

@@ -1,0 +1,166 @@
+//! What is handed to a sink, and what the sink answers.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::ledger::Claim;
+use crate::record::wire;
+
+/// Who made the spans: resource and instrumentation scope, encoded once.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    /// Fields of an OTLP `ResourceSpans`, but its `scope_spans`.
+    pub(crate) resource: Bytes,
+    /// Fields of an OTLP `ScopeSpans`, but its `spans`.
+    pub(crate) scope: Bytes,
+}
+
+/// Encoded spans of one scope, in the order in which they ended.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) scope: Arc<Scope>,
+    /// `spans` fields of an OTLP `ScopeSpans`.
+    pub(super) bytes: Vec<u8>,
+    pub(super) claim: Claim,
+}
+
+/// Chunks of one scope that go out in one request.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    scope: Arc<Scope>,
+    chunks: Vec<Bytes>,
+    len: usize,
+    claim: Claim,
+}
+
+/// Most that one request carries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    pub(crate) spans: u64,
+    pub(crate) bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            spans: 4096,
+            // Receivers refuse messages above 4 MiB by default; the rest is room for the scope.
+            bytes: (4 << 20) - (64 << 10),
+        }
+    }
+}
+
+impl Batch {
+    /// Takes as many chunks of one scope off the front of the queue as fit one request, at least
+    /// one, and says how many. `None` when the queue is empty.
+    pub(super) fn take(queue: &mut VecDeque<Chunk>, limits: BatchLimits) -> Option<(Self, usize)> {
+        let first = queue.pop_front()?;
+        let mut batch = Self {
+            scope: first.scope,
+            len: first.bytes.len(),
+            chunks: vec![first.bytes.into()],
+            claim: first.claim,
+        };
+        let fits = |batch: &Self, next: &Chunk| {
+            Arc::ptr_eq(&next.scope, &batch.scope)
+                && batch.spans() + next.claim.spans() <= limits.spans
+                && batch.len + next.bytes.len() <= limits.bytes
+        };
+        while queue.front().is_some_and(|next| fits(&batch, next))
+            && let Some(chunk) = queue.pop_front()
+        {
+            batch.len += chunk.bytes.len();
+            batch.chunks.push(chunk.bytes.into());
+            batch.claim.absorb(chunk.claim);
+        }
+        let chunks = batch.chunks.len();
+        Some((batch, chunks))
+    }
+
+    pub(crate) fn spans(&self) -> u64 {
+        self.claim.spans()
+    }
+
+    /// The whole batch as one OTLP `ExportTraceServiceRequest`, in pieces.
+    pub(crate) fn request(&self) -> VecDeque<Bytes> {
+        let mut pieces = VecDeque::with_capacity(self.chunks.len() + 1);
+        pieces.push_back(self.envelope(self.len).into());
+        pieces.extend(self.chunks.iter().cloned());
+        pieces
+    }
+
+    /// Each chunk as a request of its own.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.chunks.iter().map(|chunk| {
+            let mut request = self.envelope(chunk.len());
+            request.extend_from_slice(chunk);
+            request
+        })
+    }
+
+    pub(super) fn into_claim(self) -> Claim {
+        self.claim
+    }
+
+    /// Everything of a request that stands before `len` bytes of spans.
+    fn envelope(&self, len: usize) -> Vec<u8> {
+        let Scope { resource, scope } = &*self.scope;
+        let scope_len = scope.len() + len;
+        let resource_len = resource.len() + wire::delimited_len(SCOPE_SPANS, scope_len);
+        let mut out = Vec::with_capacity(resource.len() + scope.len() + 24);
+        wire::put_len(&mut out, RESOURCE_SPANS, resource_len);
+        out.extend_from_slice(resource);
+        wire::put_len(&mut out, SCOPE_SPANS, scope_len);
+        out.extend_from_slice(scope);
+        out
+    }
+}
+
+/// What a sink says of one batch.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The backend has all of it, but for `rejected` spans; `message` is what it said about it.
+    Delivered { rejected: u64, message: String },
+    /// The backend has none of it, or nobody knows.
+    Failed(Failure),
+}
+
+impl Outcome {
+    pub(crate) const DELIVERED: Self = Self::Delivered { rejected: 0, message: String::new() };
+}
+
+/// Why an export failed, in the operator's words.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The way out of the process.
+///
+/// Called on the worker's runtime, where telemetry is suppressed. An implementation bounds its
+/// own time and memory whatever its peer does, and must not block the thread.
+pub(crate) trait Sink: Send + Sync {
+    /// How many exports may be under way at once.
+    fn concurrency(&self) -> usize {
+        8
+    }
+
+    fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+
+    /// Where the spans go, as the operator wrote it.
+    fn target(&self) -> &str;
+}
+
+/// Field of an OTLP `ExportTraceServiceRequest`.
+const RESOURCE_SPANS: u32 = 1;
+/// Field of an OTLP `ResourceSpans`.
+const SCOPE_SPANS: u32 = 2;

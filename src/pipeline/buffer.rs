@@ -1,0 +1,225 @@
+//! Where ended spans wait: sharded byte buffers under one budget.
+//!
+//! [`Intake::push`] is called on the thread that ends the span. It copies the span's bytes into a
+//! buffer of that thread's shard, under a lock that no other thread usually wants, and never
+//! waits for the network, the disk or the worker. When the budget is used up the span, being the
+//! newest, is dropped and counted.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tokio::sync::Notify;
+
+use super::batch::{Chunk, Scope};
+use super::ledger::{Claim, Ledger, Reason, Stats};
+use crate::record::clock::Clock;
+use crate::record::wire;
+
+/// Sizes of the buffers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BufferLimits {
+    /// Bytes of spans that may wait or be under way in all.
+    pub(crate) total_bytes: usize,
+    /// Bytes at which a chunk is sealed.
+    pub(crate) chunk_bytes: usize,
+    /// Spans at which a chunk is sealed.
+    pub(crate) chunk_spans: u64,
+    /// Bytes of the largest span that is taken.
+    pub(crate) span_bytes: usize,
+}
+
+impl Default for BufferLimits {
+    fn default() -> Self {
+        Self {
+            total_bytes: 32 << 20,
+            chunk_bytes: 256 << 10,
+            chunk_spans: 512,
+            span_bytes: (4 << 20) - (64 << 10),
+        }
+    }
+}
+
+/// The way into the pipeline, shared by everyone who ends spans.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    shards: Box<[Mutex<Shard>]>,
+    sealed: Mutex<VecDeque<Chunk>>,
+    /// Told when a chunk is sealed.
+    wake: Notify,
+    ledger: Arc<Ledger>,
+    limits: BufferLimits,
+    clock: Clock,
+}
+
+// A shard alone on its cache lines: neighbours in one line would slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    accepted: u64,
+    /// Bytes taken of the budget and not used yet, so that the budget, which all threads share,
+    /// is not asked for each span.
+    credit: usize,
+    closed: bool,
+    open: Vec<Chunk>,
+}
+
+impl Intake {
+    pub(crate) fn new(limits: BufferLimits) -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let shards = threads.next_power_of_two().min(MAX_SHARDS);
+        Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            sealed: Mutex::default(),
+            wake: Notify::new(),
+            ledger: Arc::new(Ledger::new(limits.total_bytes)),
+            limits,
+            clock: Clock::new(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Takes one ended span, the bytes of an OTLP `Span`, or counts it as dropped.
+    pub(crate) fn push(&self, scope: &Arc<Scope>, span: &[u8]) {
+        let needed = wire::delimited_len(SPANS, span.len());
+        let mut shard = self.shard();
+        shard.accepted += 1;
+        if shard.closed {
+            return self.ledger.drop_spans(Reason::Shutdown, 1);
+        }
+        if span.len() > self.limits.span_bytes {
+            return self.ledger.drop_spans(Reason::TooLarge, 1);
+        }
+        if !shard.reserve(&self.ledger, needed) {
+            return self.ledger.drop_spans(Reason::QueueFull, 1);
+        }
+
+        let index = shard.chunk(scope, &self.ledger);
+        // Sealed before it would grow past its size, so that its buffer never does.
+        if !shard.open[index].bytes.is_empty()
+            && shard.open[index].bytes.len() + needed > self.limits.chunk_bytes
+        {
+            let next = Chunk::new(scope, &self.ledger);
+            self.seal(std::mem::replace(&mut shard.open[index], next));
+        }
+        let chunk = &mut shard.open[index];
+        wire::put_len(&mut chunk.bytes, SPANS, span.len());
+        chunk.bytes.extend_from_slice(span);
+        chunk.claim.add(needed);
+        if chunk.claim.spans() >= self.limits.chunk_spans {
+            let full = shard.open.swap_remove(index);
+            self.seal(full);
+        }
+    }
+
+    /// Seals whatever is waiting, whatever its size.
+    pub(super) fn seal_all(&self) {
+        for shard in &self.shards {
+            self.seal_shard(&mut lock(shard));
+        }
+    }
+
+    /// Seals whatever is waiting and takes no more spans.
+    pub(super) fn close(&self) {
+        self.ledger.close();
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.closed = true;
+            self.seal_shard(&mut shard);
+        }
+    }
+
+    /// Moves the sealed chunks to the end of `queue`.
+    pub(super) fn take_sealed(&self, queue: &mut VecDeque<Chunk>) {
+        queue.append(&mut lock(&self.sealed));
+    }
+
+    /// Waits until a chunk has been sealed since the last call returned.
+    pub(super) async fn sealed(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let accepted = || self.shards.iter().map(|shard| lock(shard).accepted).sum();
+        self.ledger.stats(accepted)
+    }
+
+    fn seal_shard(&self, shard: &mut Shard) {
+        self.ledger.give_back_bytes(std::mem::take(&mut shard.credit));
+        for mut chunk in shard.open.drain(..) {
+            // Small chunks may wait long when the backend is down; the budget counts their
+            // bytes, not what their buffers could hold.
+            chunk.bytes.shrink_to_fit();
+            self.seal(chunk);
+        }
+    }
+
+    fn seal(&self, chunk: Chunk) {
+        lock(&self.sealed).push_back(chunk);
+        self.wake.notify_one();
+    }
+
+    fn shard(&self) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[thread_index() & (self.shards.len() - 1)])
+    }
+}
+
+impl Shard {
+    fn reserve(&mut self, ledger: &Ledger, bytes: usize) -> bool {
+        if self.credit < bytes {
+            let missing = bytes - self.credit;
+            if ledger.take_bytes(missing.max(CREDIT)) {
+                self.credit += missing.max(CREDIT);
+            } else if ledger.take_bytes(missing) {
+                self.credit += missing;
+            } else {
+                return false;
+            }
+        }
+        self.credit -= bytes;
+        true
+    }
+
+    /// The open chunk of this scope. There are as many as scopes in use: a handful.
+    fn chunk(&mut self, scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> usize {
+        let known = self.open.iter().position(|chunk| Arc::ptr_eq(&chunk.scope, scope));
+        known.unwrap_or_else(|| {
+            self.open.push(Chunk::new(scope, ledger));
+            self.open.len() - 1
+        })
+    }
+}
+
+impl Chunk {
+    fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> Self {
+        Self { scope: Arc::clone(scope), bytes: Vec::new(), claim: Claim::new(Arc::clone(ledger)) }
+    }
+}
+
+/// A number of this thread; threads get successive ones, so that few share a shard.
+fn thread_index() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    // A span may end while its thread is being torn down: any shard will do then.
+    INDEX.try_with(|index| *index).unwrap_or(0)
+}
+
+/// Locks what a panic cannot leave half done: every critical section here only moves values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const MAX_SHARDS: usize = 16;
+/// Bytes of the budget that a shard takes at once.
+const CREDIT: usize = 16 << 10;
+/// Field of an OTLP `ScopeSpans`.
+const SPANS: u32 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! Where every span ends: in exactly one counter.
+//!
+//! `accepted = delivered + rejected + dropped + pending`, at any moment and to the span. What
+//! makes it hold is [`Claim`]: whoever holds spans holds their claim, and a claim that goes away
+//! unsettled counts its spans as lost.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// What became of all spans so far. Returned by `stats`, `flush` and `shutdown`.
+///
+/// `accepted = delivered + rejected + dropped.total() + pending`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Spans that ended and were to be exported: the sum of all below.
+    pub accepted: u64,
+    /// Spans that the backend acknowledged, or that are in a file.
+    pub delivered: u64,
+    /// Spans that the backend refused while it took others of the same request (OTLP partial
+    /// success).
+    pub rejected: u64,
+    /// Spans that were lost, by reason.
+    pub dropped: Dropped,
+    /// Spans that wait to be exported or are being exported now.
+    pub pending: u64,
+}
+
+/// Spans that were lost, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// The memory that may be used for waiting spans was used up.
+    pub queue_full: u64,
+    /// The span alone was larger than a request may be.
+    pub too_large: u64,
+    /// The export failed: no connection, no answer in time, an error answer, a write error.
+    pub failed: u64,
+    /// The span ended after the shutdown, or the shutdown's deadline came first.
+    pub shutdown: u64,
+    /// The exporter panicked while it held the span.
+    pub panicked: u64,
+}
+
+impl Dropped {
+    /// The sum over all reasons.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.queue_full + self.too_large + self.failed + self.shutdown + self.panicked
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accepted, delivered, rejected, dropped, pending } = self;
+        write!(
+            f,
+            "{accepted} spans: {delivered} delivered, {rejected} rejected, {} dropped",
+            dropped.total(),
+        )?;
+        let reasons = [
+            ("queue full", dropped.queue_full),
+            ("too large", dropped.too_large),
+            ("export failed", dropped.failed),
+            ("shut down", dropped.shutdown),
+            ("exporter panicked", dropped.panicked),
+        ];
+        let mut separator = " (";
+        for (reason, count) in reasons.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{separator}{reason} {count}")?;
+            separator = ", ";
+        }
+        if separator == ", " {
+            f.write_str(")")?;
+        }
+        write!(f, ", {pending} pending")
+    }
+}
+
+/// Why spans are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    QueueFull,
+    TooLarge,
+    Failed,
+    Shutdown,
+}
+
+/// The counters behind [`Stats`], and the budget of bytes that waiting spans may take.
+///
+/// `accepted` is not here but in the shards of the buffer, where counting it is free.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    delivered: AtomicU64,
+    rejected: AtomicU64,
+    queue_full: AtomicU64,
+    too_large: AtomicU64,
+    failed: AtomicU64,
+    shutdown: AtomicU64,
+    panicked: AtomicU64,
+    /// Set once the pipeline is being shut down: an unsettled claim is then no panic.
+    closing: AtomicBool,
+    bytes_used: AtomicUsize,
+    max_bytes: usize,
+}
+
+impl Ledger {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self {
+            delivered: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            queue_full: AtomicU64::new(0),
+            too_large: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            shutdown: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            bytes_used: AtomicUsize::new(0),
+            max_bytes,
+        }
+    }
+
+    /// Takes bytes of the budget, all or none.
+    pub(crate) fn take_bytes(&self, bytes: usize) -> bool {
+        let take = |used: usize| used.checked_add(bytes).filter(|&used| used <= self.max_bytes);
+        self.bytes_used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    pub(crate) fn give_back_bytes(&self, bytes: usize) {
+        self.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes_used(&self) -> usize {
+        self.bytes_used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn drop_spans(&self, reason: Reason, spans: u64) {
+        let counter = match reason {
+            Reason::QueueFull => &self.queue_full,
+            Reason::TooLarge => &self.too_large,
+            Reason::Failed => &self.failed,
+            Reason::Shutdown => &self.shutdown,
+        };
+        counter.fetch_add(spans, Ordering::Release);
+    }
+
+    /// The counters as they stand. `accepted` is a function because it must be read last: what
+    /// settles in between then shows as pending, and never as more spans than there were.
+    pub(crate) fn stats(&self, accepted: impl FnOnce() -> u64) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        let mut stats = Stats {
+            accepted: 0,
+            delivered: read(&self.delivered),
+            rejected: read(&self.rejected),
+            dropped: Dropped {
+                queue_full: read(&self.queue_full),
+                too_large: read(&self.too_large),
+                failed: read(&self.failed),
+                shutdown: read(&self.shutdown),
+                panicked: read(&self.panicked),
+            },
+            pending: 0,
+        };
+        stats.accepted = accepted();
+        let settled = stats.delivered + stats.rejected + stats.dropped.total();
+        stats.pending = stats.accepted.saturating_sub(settled);
+        stats
+    }
+}
+
+/// The right to say what became of some spans, and the bytes of the budget that they take.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    ledger: Arc<Ledger>,
+    spans: u64,
+    bytes: usize,
+}
+
+impl Claim {
+    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, spans: 0, bytes: 0 }
+    }
+
+    pub(crate) fn spans(&self) -> u64 {
+        self.spans
+    }
+
+    /// Adds one span, whose bytes the caller has taken of the budget.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.spans += 1;
+        self.bytes += bytes;
+    }
+
+    /// Takes over another claim.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.spans += std::mem::take(&mut other.spans);
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// All are delivered but `rejected` of them.
+    pub(crate) fn deliver(mut self, rejected: u64) {
+        let spans = std::mem::take(&mut self.spans);
+        // A backend can say anything; it cannot have rejected more than it was sent.
+        let rejected = rejected.min(spans);
+        self.ledger.delivered.fetch_add(spans - rejected, Ordering::Release);
+        self.ledger.rejected.fetch_add(rejected, Ordering::Release);
+    }
+
+    pub(crate) fn drop_spans(mut self, reason: Reason) {
+        self.ledger.drop_spans(reason, std::mem::take(&mut self.spans));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.spans > 0 {
+            let closing = self.ledger.closing.load(Ordering::Relaxed);
+            let counter = if closing { &self.ledger.shutdown } else { &self.ledger.panicked };
+            counter.fetch_add(self.spans, Ordering::Release);
+        }
+        self.ledger.give_back_bytes(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(ledger: &Arc<Ledger>, spans: u64) -> Claim {
+        let mut claim = Claim::new(Arc::clone(ledger));
+        for _ in 0..spans {
+            assert!(ledger.take_bytes(10));
+            claim.add(10);
+        }
+        claim
+    }
+
+    #[test]
+    fn every_way_to_settle_a_claim_counts_its_spans_once_and_frees_its_bytes() {
+        type Settle = fn(Claim);
+        let rows: [(Settle, Stats, &str); 6] = [
+            (|c| c.deliver(0), Stats { delivered: 3, ..Stats::default() }, "all delivered"),
+            (
+                |c| c.deliver(1),
+                Stats { delivered: 2, rejected: 1, ..Stats::default() },
+                "partial success",
+            ),
+            (
+                |c| c.deliver(u64::MAX),
+                Stats { rejected: 3, ..Stats::default() },
+                "more rejected than sent",
+            ),
+            (
+                |c| c.drop_spans(Reason::Failed),
+                Stats { dropped: Dropped { failed: 3, ..Dropped::default() }, ..Stats::default() },
+                "failed",
+            ),
+            (
+                drop,
+                Stats {
+                    dropped: Dropped { panicked: 3, ..Dropped::default() },
+                    ..Stats::default()
+                },
+                "lost by whoever held it",
+            ),
+            (
+                |c| {
+                    let mut other = Claim::new(Arc::clone(&c.ledger));
+                    other.absorb(c);
+                    other.deliver(0);
+                },
+                Stats { delivered: 3, ..Stats::default() },
+                "taken over first",
+            ),
+        ];
+        for (settle, expected, why) in rows {
+            let ledger = Arc::new(Ledger::new(30));
+            settle(claim(&ledger, 3));
+            let stats = ledger.stats(|| 3);
+            assert_eq!(stats, Stats { accepted: 3, ..expected }, "{why}");
+            assert_eq!(ledger.bytes_used(), 0, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_unsettled_claim_is_the_shutdowns_once_it_has_begun() {
+        let ledger = Arc::new(Ledger::new(100));
+        let claim = claim(&ledger, 2);
+        ledger.close();
+        drop(claim);
+        assert_eq!(ledger.stats(|| 2).dropped.shutdown, 2);
+    }
+
+    #[test]
+    fn the_budget_is_never_exceeded() {
+        let ledger = Ledger::new(10);
+        assert!(ledger.take_bytes(10));
+        assert!(!ledger.take_bytes(1));
+        assert!(!ledger.take_bytes(usize::MAX), "no overflow");
+        ledger.give_back_bytes(4);
+        assert!(ledger.take_bytes(4));
+    }
+
+    #[test]
+    fn stats_read_as_a_sentence() {
+        let mut stats = Stats { accepted: 5, delivered: 5, ..Stats::default() };
+        assert_eq!(stats.to_string(), "5 spans: 5 delivered, 0 rejected, 0 dropped, 0 pending");
+        stats.dropped.failed = 2;
+        stats.dropped.queue_full = 1;
+        assert_eq!(
+            stats.to_string(),
+            "5 spans: 5 delivered, 0 rejected, 3 dropped (queue full 1, export failed 2), 0 pending",
+        );
+    }
+}

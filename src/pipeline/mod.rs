@@ -1,0 +1,121 @@
+//! After the request: buffers, ledger, batches and the worker that hands them to a sink.
+//!
+//! ```text
+//! Intake::push ─► shard ─► sealed chunks ─► Worker: Batch ─► Sink ─► Outcome ─► Ledger
+//!  any thread      512 spans, 256 KiB or 1 s     own thread, 8 at once
+//! ```
+//!
+//! The worker has a thread and a runtime of its own. Nothing here needs, or can block, the
+//! runtime of the caller: a flush works the same from a current-thread runtime, from a
+//! multi-thread one and without any.
+
+mod batch;
+mod buffer;
+mod ledger;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, Sink};
+pub(crate) use buffer::{BufferLimits, Intake};
+pub use ledger::{Dropped, Stats};
+use worker::{Command, Drain, Worker};
+
+/// A running pipeline: the owner of its worker.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    intake: Arc<Intake>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Pipeline {
+    /// Starts the worker.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a thread or an event queue.
+    pub(crate) fn start(
+        sink: Box<dyn Sink>,
+        buffer: BufferLimits,
+        batch: BatchLimits,
+    ) -> io::Result<Self> {
+        let intake = Arc::new(Intake::new(buffer));
+        let (commands, inbox) = mpsc::unbounded_channel();
+        Worker::new(Arc::clone(&intake), sink, batch, inbox).spawn()?;
+        Ok(Self { intake, commands })
+    }
+
+    pub(crate) fn intake(&self) -> &Arc<Intake> {
+        &self.intake
+    }
+
+    /// Waits until all that has ended before the call is settled, or the deadline has passed.
+    pub(crate) async fn flush(&self, deadline: Duration) -> Stats {
+        self.drain(Command::Flush, deadline).await
+    }
+
+    pub(crate) fn flush_blocking(&self, deadline: Duration) -> Stats {
+        self.drain_blocking(Command::Flush, deadline)
+    }
+
+    /// Takes no more spans, waits until all are settled or the deadline has passed, counts what
+    /// is left as dropped, and ends the worker.
+    pub(crate) async fn shutdown(&self, deadline: Duration) -> Stats {
+        self.drain(Command::Shutdown, deadline).await
+    }
+
+    pub(crate) fn shutdown_blocking(&self, deadline: Duration) -> Stats {
+        self.drain_blocking(Command::Shutdown, deadline)
+    }
+
+    /// Asks for a shutdown and does not wait for it.
+    pub(crate) fn shutdown_detached(&self, deadline: Duration) {
+        let _ = self.commands.send(Command::Shutdown(Drain {
+            deadline: Instant::now() + deadline,
+            done: Box::new(|| {}),
+        }));
+    }
+
+    // Both forms wait for the worker's word and keep no time themselves: the worker keeps the
+    // deadline, so the caller's runtime needs no timer. When the worker is gone, so is the
+    // sender, and the ledger is all there is to say.
+
+    async fn drain(&self, command: fn(Drain) -> Command, deadline: Duration) -> Stats {
+        let (tell, told) = oneshot::channel();
+        self.send(command, deadline, move || {
+            let _ = tell.send(());
+        });
+        let _ = told.await;
+        self.intake.stats()
+    }
+
+    fn drain_blocking(&self, command: fn(Drain) -> Command, deadline: Duration) -> Stats {
+        // Not the tokio channel: its blocking receive panics inside a runtime.
+        let (tell, told) = std::sync::mpsc::channel();
+        self.send(command, deadline, move || {
+            let _ = tell.send(());
+        });
+        let _ = told.recv();
+        self.intake.stats()
+    }
+
+    fn send(
+        &self,
+        command: fn(Drain) -> Command,
+        deadline: Duration,
+        done: impl FnOnce() + Send + 'static,
+    ) {
+        let deadline = Instant::now() + deadline.min(FOREVER);
+        let done = Box::new(done);
+        // Refused only when the worker has ended: then dropping `done` tells the caller.
+        let _ = self.commands.send(command(Drain { deadline, done }));
+    }
+}
+
+/// Longest deadline: an `Instant` cannot be moved by `Duration::MAX`.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -1,0 +1,276 @@
+//! The thread that empties the buffers into the sink.
+//!
+//! One loop over four events: a chunk was sealed, an export ended, a second passed, someone asks
+//! for a flush or a shutdown. A panic in a sink ends the exports that are under way, each of
+//! which is counted, and the loop goes on.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use opentelemetry::Context;
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::batch::{Batch, BatchLimits, Chunk, Outcome, Sink};
+use super::buffer::Intake;
+use super::ledger::Reason;
+
+/// What the owner of the pipeline asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Flush(Drain),
+    Shutdown(Drain),
+}
+
+/// Someone waits for the pipeline to be empty.
+pub(super) struct Drain {
+    pub(super) deadline: Instant,
+    /// Called when all is settled or the deadline has passed.
+    pub(super) done: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Worker {
+    intake: Arc<Intake>,
+    sink: Arc<dyn Sink>,
+    limits: BatchLimits,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// Sealed chunks that are not under way yet, the oldest first.
+    queue: VecDeque<Chunk>,
+    /// Chunks that have entered `queue` so far: the number of the newest.
+    queued: u64,
+    health: Health,
+}
+
+/// How exports have been going, so that only a change is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Delivering,
+    Rejected,
+    Failing,
+}
+
+/// A [`Drain`] and what it still waits for.
+struct Waiting {
+    drain: Drain,
+    /// The newest chunk that it waits for.
+    until: u64,
+    /// Chunks up to that one that are not settled.
+    left: u64,
+    ends_worker: bool,
+}
+
+/// A batch under way, with the numbers of its oldest and its newest chunk.
+struct Export {
+    batch: Batch,
+    oldest: u64,
+    newest: u64,
+}
+
+impl Worker {
+    pub(super) fn new(
+        intake: Arc<Intake>,
+        sink: Box<dyn Sink>,
+        limits: BatchLimits,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        Self {
+            intake,
+            sink: sink.into(),
+            limits,
+            commands,
+            queue: VecDeque::new(),
+            queued: 0,
+            health: Health::Delivering,
+        }
+    }
+
+    pub(super) fn spawn(mut self) -> io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let body = move || {
+            // The exporter never traces itself, whatever instruments the libraries it uses.
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            let attempt = |worker: &mut Self| runtime.block_on(worker.run());
+            while let Err(panic) = catch_unwind(AssertUnwindSafe(|| attempt(&mut self))) {
+                tracing::error!(
+                    target: LOG_TARGET,
+                    "the span exporter panicked and was restarted: {}",
+                    panic_message(&*panic),
+                );
+            }
+            // Does not wait for a write or a name look-up that hangs.
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("tower-otlp".into()).spawn(body)?;
+        Ok(())
+    }
+
+    /// Runs until a shutdown has been asked for and done, or nobody can ask any more.
+    async fn run(&mut self) {
+        let mut exports = FuturesUnordered::new();
+        // Chunks in `exports`.
+        let mut under_way = 0;
+        let mut waiting = Vec::<Waiting>::new();
+        let mut tick = interval(MAX_AGE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.take_sealed();
+            while exports.len() < self.sink.concurrency()
+                && let Some(export) = self.start_export()
+            {
+                under_way += export.chunks();
+                exports.push(export.run(Arc::clone(&self.sink)));
+            }
+
+            let deadline = waiting.iter().map(|waiting| waiting.drain.deadline).min();
+            let overdue = sleep_until(deadline.unwrap_or_else(Instant::now));
+            tokio::select! {
+                Some((export, outcome)) = exports.next(), if !exports.is_empty() => {
+                    under_way -= export.chunks();
+                    waiting.iter_mut().for_each(|waiting| waiting.settle(&export));
+                    self.settle(export.batch, outcome);
+                }
+                () = overdue, if deadline.is_some() => {}
+                _ = tick.tick() => {
+                    self.intake.clock().synchronize();
+                    self.intake.seal_all();
+                }
+                () = self.intake.sealed() => {}
+                command = self.commands.recv() => {
+                    let Some(command) = command else { break };
+                    waiting.push(self.drain(command, under_way));
+                }
+            }
+
+            let now = Instant::now();
+            if waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
+                break;
+            }
+            for over in waiting.extract_if(.., |waiting| waiting.is_over(now)) {
+                (over.drain.done)();
+            }
+        }
+        // In this order: those who wait are told when every span has its place in the ledger.
+        drop(exports);
+        self.queue.clear();
+        for waiting in waiting {
+            (waiting.drain.done)();
+        }
+    }
+
+    fn take_sealed(&mut self) {
+        let before = self.queue.len();
+        self.intake.take_sealed(&mut self.queue);
+        self.queued += (self.queue.len() - before) as u64;
+    }
+
+    fn start_export(&mut self) -> Option<Export> {
+        let started = self.queued - self.queue.len() as u64;
+        let (batch, chunks) = Batch::take(&mut self.queue, self.limits)?;
+        Some(Export { batch, oldest: started + 1, newest: started + chunks as u64 })
+    }
+
+    fn drain(&mut self, command: Command, under_way: u64) -> Waiting {
+        let (drain, ends_worker) = match command {
+            Command::Flush(drain) => {
+                self.intake.seal_all();
+                (drain, false)
+            }
+            Command::Shutdown(drain) => {
+                self.intake.close();
+                (drain, true)
+            }
+        };
+        self.take_sealed();
+        Waiting {
+            drain,
+            until: self.queued,
+            left: under_way + self.queue.len() as u64,
+            ends_worker,
+        }
+    }
+
+    fn settle(&mut self, batch: Batch, outcome: Outcome) {
+        let spans = batch.spans();
+        let target = self.sink.target();
+        let health = match &outcome {
+            Outcome::Delivered { rejected: 0, .. } => Health::Delivering,
+            Outcome::Delivered { .. } => Health::Rejected,
+            Outcome::Failed(_) => Health::Failing,
+        };
+        let changed = std::mem::replace(&mut self.health, health) != health;
+        match outcome {
+            Outcome::Delivered { rejected, message } => {
+                batch.into_claim().deliver(rejected);
+                if changed && rejected > 0 {
+                    tracing::warn!(
+                        target: LOG_TARGET,
+                        "{target} rejected {rejected} of {spans} spans: {message}",
+                    );
+                } else if changed {
+                    tracing::info!(target: LOG_TARGET, "{target} takes spans again");
+                }
+            }
+            Outcome::Failed(failure) => {
+                batch.into_claim().drop_spans(Reason::Failed);
+                if changed {
+                    tracing::warn!(
+                        target: LOG_TARGET,
+                        "cannot export to {target}: {failure}; {spans} spans are lost, and so \
+                         are further ones until this is over",
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Export {
+    fn chunks(&self) -> u64 {
+        self.newest + 1 - self.oldest
+    }
+
+    fn run(self, sink: Arc<dyn Sink>) -> LocalBoxFuture<'static, (Self, Outcome)> {
+        Box::pin(async move {
+            let outcome = sink.export(&self.batch).await;
+            (self, outcome)
+        })
+    }
+}
+
+impl Waiting {
+    fn settle(&mut self, export: &Export) {
+        self.left -= (self.until.min(export.newest) + 1).saturating_sub(export.oldest);
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.left == 0 || self.drain.deadline <= now
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// How long a span waits at most for others to go out with.
+const MAX_AGE: Duration = Duration::from_secs(1);
+const LOG_TARGET: &str = "tower_otlp";
+
+#[cfg(test)]
+mod tests;
