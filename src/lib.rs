@@ -7,6 +7,7 @@ mod grpc_status;
 mod pipeline;
 mod record;
 mod sampling;
+mod sink;
 
 pub use opentelemetry;
 

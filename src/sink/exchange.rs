@@ -1,0 +1,165 @@
+//! One request and its answer, bounded in time and memory.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Request, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::timeout;
+
+use crate::pipeline::Failure;
+
+/// An HTTP client of the worker's runtime.
+pub(super) type HttpClient = Client<HttpConnector, Pieces>;
+
+/// The HTTP versions that a sink speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    #[cfg(feature = "http")]
+    Http1,
+    #[cfg(feature = "grpc")]
+    Http2,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+pub(super) fn client(version: Version) -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+    match version {
+        #[cfg(feature = "http")]
+        Version::Http1 => builder.pool_max_idle_per_host(8),
+        #[cfg(feature = "grpc")]
+        Version::Http2 => builder
+            .http2_only(true)
+            // A peer that vanished without a word is found out.
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_max_header_list_size(MAX_ANSWER as u32),
+    };
+    builder.build(connector)
+}
+
+/// Sends a request and reads the answer to its end, trailers included.
+///
+/// # Errors
+///
+/// When there is no connection, no complete answer within [`TIMEOUT`], or one of more than
+/// [`MAX_ANSWER`] bytes.
+pub(super) async fn exchange(
+    client: &HttpClient,
+    request: Request<Pieces>,
+) -> Result<Answer, Failure> {
+    match timeout(TIMEOUT, attempt(client, request)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Failure(format!("no complete answer within {} s", TIMEOUT.as_secs()))),
+    }
+}
+
+async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {
+    let response = client.request(request).await.map_err(|error| Failure(explain(&error)))?;
+    let (head, body) = response.into_parts();
+    let mut answer =
+        Answer { status: head.status, headers: head.headers, body: Vec::new(), trailers: None };
+    let mut body = pin!(body);
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|error| Failure(explain(&error)))?;
+        match frame.into_data() {
+            Ok(data) => {
+                if answer.body.len() + data.len() > MAX_ANSWER {
+                    return Err(Failure(format!("the answer is larger than {MAX_ANSWER} bytes")));
+                }
+                answer.body.extend_from_slice(&data);
+            }
+            Err(frame) => answer.trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(answer)
+}
+
+/// An error with its causes, each said once: hyper's own words are "client error (Connect)".
+fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// What a peer says, short enough for a log line and on one line.
+pub(super) fn quote(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut quoted: String =
+        text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        quoted.push('…');
+    }
+    quoted
+}
+
+/// A request body of ready buffers.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    pieces: VecDeque<Bytes>,
+    left: u64,
+}
+
+impl Pieces {
+    pub(super) fn new(pieces: VecDeque<Bytes>) -> Self {
+        let left = pieces.iter().map(|piece| piece.remaining() as u64).sum();
+        Self { pieces, left }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+pub(super) const USER_AGENT: &str = concat!("tower-otlp/", env!("CARGO_PKG_VERSION"), " (Rust)");
+/// Time for a whole exchange: name look-up, connecting, sending and the answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An OTLP answer is a few bytes; one with an error, a few hundred.
+const MAX_ANSWER: usize = 64 << 10;

@@ -1,0 +1,202 @@
+//! OTLP/gRPC: a unary call over HTTP/2, framed here.
+//!
+//! The call is one POST with a five-byte frame head, and its status is read by the function that
+//! the middleware uses, so a hostile answer can at worst be a failure.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+
+use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::partial;
+use crate::grpc_status::{self, GrpcStatus};
+use crate::pipeline::{Batch, Failure, Outcome, Sink};
+
+/// Exports to the OTLP `TraceService` of a collector.
+#[derive(Debug)]
+pub(crate) struct GrpcSink {
+    client: HttpClient,
+    uri: Uri,
+    target: String,
+}
+
+impl GrpcSink {
+    /// `authority` is `host:port`; `target` is the URL as the operator wrote it.
+    ///
+    /// # Errors
+    ///
+    /// When `authority` cannot be part of a URI.
+    pub(crate) fn new(authority: &str, target: String) -> Result<Self, http::Error> {
+        let uri =
+            Uri::builder().scheme("http").authority(authority).path_and_query(EXPORT).build()?;
+        Ok(Self { client: client(Version::Http2), uri, target })
+    }
+
+    async fn call(&self, batch: &Batch) -> Result<Outcome, Failure> {
+        let mut pieces = batch.request();
+        let len = pieces.iter().map(Bytes::len).sum();
+        pieces.push_front(frame_head(len)?);
+        let mut request = Request::new(Pieces::new(pieces));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        read(&exchange(&self.client, request).await?)
+    }
+}
+
+impl Sink for GrpcSink {
+    fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+        Box::pin(async { self.call(batch).await.unwrap_or_else(Outcome::Failed) })
+    }
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+/// The head of an uncompressed gRPC message.
+fn frame_head(len: usize) -> Result<Bytes, Failure> {
+    let len = u32::try_from(len).map_err(|_| Failure("the request is above 4 GiB".to_owned()))?;
+    let mut head = vec![0; 5];
+    head[1..].copy_from_slice(&len.to_be_bytes());
+    Ok(head.into())
+}
+
+fn read(answer: &Answer) -> Result<Outcome, Failure> {
+    // The status of a call without messages stands in the head.
+    let told = [answer.trailers.as_ref(), Some(&answer.headers)];
+    let told = told
+        .into_iter()
+        .flatten()
+        .find_map(|headers| GrpcStatus::from_headers(headers).map(|status| (status, headers)));
+    let Some((status, headers)) = told else {
+        return Err(Failure(if answer.status == StatusCode::OK {
+            "the answer has no grpc-status: is this an OTLP/gRPC port?".to_owned()
+        } else {
+            format!("answered HTTP {}: is this an OTLP/gRPC port?", answer.status)
+        }));
+    };
+    if status != GrpcStatus::OK {
+        let message = quote(&grpc_status::message(headers));
+        return Err(Failure(format!("refused with {}: {message}", status.name())));
+    }
+    let response = match &answer.body[..] {
+        [] => &[][..],
+        [0, a, b, c, d, message @ ..]
+            if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() =>
+        {
+            message
+        }
+        _ => return Err(Failure("the answer is not one uncompressed gRPC message".to_owned())),
+    };
+    partial::outcome(response).map_err(|error| Failure(format!("the answer is {error}")))
+}
+
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_success_only_if_it_says_so() {
+        let map = |status: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(status) = status {
+                headers.insert("grpc-status", HeaderValue::from_static(status));
+                headers.insert("grpc-message", HeaderValue::from_static("why%0Anot"));
+                let details = HeaderValue::from_static("!not base64!");
+                headers.insert("grpc-status-details-bin", details);
+            }
+            headers
+        };
+        type Row<'a> = (
+            u16,
+            Option<&'static str>,
+            Option<&'static str>,
+            &'a [u8],
+            Result<u64, &'a str>,
+            &'a str,
+        );
+        let rows: [Row<'_>; 11] = [
+            (200, None, Some("0"), b"\0\0\0\0\0", Ok(0), "full success"),
+            (200, None, Some("0"), b"\0\0\0\0\x04\x0a\x02\x08\x03", Ok(3), "partial success"),
+            (200, Some("0"), None, b"", Ok(0), "success in the head"),
+            (
+                200,
+                None,
+                Some("14"),
+                b"",
+                Err("refused with UNAVAILABLE: why not"),
+                "details that are no base64 are not looked at, control characters not shown",
+            ),
+            (200, Some("16"), None, b"", Err("refused with UNAUTHENTICATED: why not"), "in head"),
+            (200, None, Some("banana"), b"", Err("refused with UNKNOWN: why not"), "no code"),
+            (
+                200,
+                None,
+                None,
+                b"",
+                Err("the answer has no grpc-status: is this an OTLP/gRPC port?"),
+                "cut off",
+            ),
+            (
+                400,
+                None,
+                None,
+                b"<html>",
+                Err("answered HTTP 400 Bad Request: is this an OTLP/gRPC port?"),
+                "a web server",
+            ),
+            (
+                200,
+                None,
+                Some("0"),
+                b"\x01\0\0\0\0",
+                Err("the answer is not one uncompressed gRPC message"),
+                "compressed, though nobody asked for it",
+            ),
+            (
+                200,
+                None,
+                Some("0"),
+                b"\0\xff\xff\xff\xff",
+                Err("the answer is not one uncompressed gRPC message"),
+                "claims 4 GiB",
+            ),
+            (
+                200,
+                None,
+                Some("0"),
+                b"\0\0\0\0\x01\x0b",
+                Err("the answer is not a valid protobuf message"),
+                "garbage",
+            ),
+        ];
+        for (status, head, trailers, body, expected, why) in rows {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: map(head),
+                body: body.to_vec(),
+                trailers: trailers.map(|status| map(Some(status))),
+            };
+            let found = match read(&answer) {
+                Ok(Outcome::Delivered { rejected, .. }) => Ok(rejected),
+                Ok(Outcome::Failed(failure)) | Err(failure) => Err(failure.to_string()),
+            };
+            assert_eq!(found, expected.map_err(str::to_owned), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_frame_head_holds_the_length() {
+        assert_eq!(&frame_head(0x01_02_03_04).unwrap()[..], &[0, 1, 2, 3, 4]);
+    }
+}

@@ -1,0 +1,126 @@
+//! OTLP/HTTP: a POST of protobuf.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+
+use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::partial;
+use crate::pipeline::{Batch, Failure, Outcome, Sink};
+use crate::record::walk::{Fields, Value};
+
+/// Exports to the traces URL of a collector.
+#[derive(Debug)]
+pub(crate) struct HttpSink {
+    client: HttpClient,
+    uri: Uri,
+    target: String,
+}
+
+impl HttpSink {
+    /// `authority` is `host:port`, `path` where to POST; `target` is the URL as the operator
+    /// wrote it.
+    ///
+    /// # Errors
+    ///
+    /// When the parts make no URI.
+    pub(crate) fn new(authority: &str, path: &str, target: String) -> Result<Self, http::Error> {
+        let uri =
+            Uri::builder().scheme("http").authority(authority).path_and_query(path).build()?;
+        Ok(Self { client: client(Version::Http1), uri, target })
+    }
+
+    async fn post(&self, batch: &Batch) -> Result<Outcome, Failure> {
+        let mut request = Request::new(Pieces::new(batch.request()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        read(&exchange(&self.client, request).await?)
+    }
+}
+
+impl Sink for HttpSink {
+    fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+        Box::pin(async { self.post(batch).await.unwrap_or_else(Outcome::Failed) })
+    }
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+fn read(answer: &Answer) -> Result<Outcome, Failure> {
+    let content_type = answer.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_protobuf = content_type.is_some_and(|value| value.starts_with(PROTOBUF.as_bytes()));
+    if answer.status != StatusCode::OK {
+        let message = if is_protobuf { status_message(&answer.body) } else { String::new() };
+        return Err(Failure(if message.is_empty() {
+            format!("answered HTTP {}", answer.status)
+        } else {
+            format!("answered HTTP {}: {message}", answer.status)
+        }));
+    }
+    // Some collectors answer success with an empty body, or with `{}`, and no content type.
+    if !is_protobuf {
+        return Ok(Outcome::DELIVERED);
+    }
+    partial::outcome(&answer.body).map_err(|error| Failure(format!("the answer is {error}")))
+}
+
+/// The message of a `google.rpc.Status`, as far as it is one.
+fn status_message(status: &[u8]) -> String {
+    let message = Fields::new(status).find_map(|field| match field {
+        Ok((2, Value::Bytes(message))) => Some(message),
+        _ => None,
+    });
+    quote(&String::from_utf8_lossy(message.unwrap_or_default()))
+}
+
+const PROTOBUF: &str = "application/x-protobuf";
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_success_only_with_200() {
+        type Row<'a> = (u16, &'static str, &'a [u8], Result<u64, &'a str>, &'a str);
+        let rows: [Row<'_>; 9] = [
+            (200, PROTOBUF, b"", Ok(0), "full success"),
+            (200, PROTOBUF, b"\x0a\x02\x08\x03", Ok(3), "partial success"),
+            (200, "application/json", b"{}", Ok(0), "success, in JSON that nobody asked for"),
+            (200, "", b"", Ok(0), "success without a content type"),
+            (200, PROTOBUF, b"\x0b", Err("the answer is not a valid protobuf message"), "garbage"),
+            (204, "", b"", Err("answered HTTP 204 No Content"), "OTLP success is 200"),
+            (302, "text/html", b"", Err("answered HTTP 302 Found"), "redirects are not followed"),
+            (
+                400,
+                PROTOBUF,
+                b"\x08\x03\x12\x03bad",
+                Err("answered HTTP 400 Bad Request: bad"),
+                "an error in its own words",
+            ),
+            (503, PROTOBUF, b"\xff", Err("answered HTTP 503 Service Unavailable"), "garbage"),
+        ];
+        for (status, content_type, body, expected, why) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers,
+                body: body.to_vec(),
+                trailers: None,
+            };
+            let found = match read(&answer) {
+                Ok(Outcome::Delivered { rejected, .. }) => Ok(rejected),
+                Ok(Outcome::Failed(failure)) | Err(failure) => Err(failure.to_string()),
+            };
+            assert_eq!(found, expected.map_err(str::to_owned), "{why}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Out of the process: where batches go.
+//!
+//! | sink | transport | one request is |
+//! |---|---|---|
+//! | [`grpc`] | HTTP/2, a unary call to the OTLP `TraceService` | a batch |
+//! | [`http`] | HTTP/1.1, a POST of protobuf | a batch |
+//! | [`file`] | rotating files of OTLP/JSON lines | a line for each chunk of a batch |
+//!
+//! Whatever a peer answers, an exchange with it ends: after its deadline, or its 64 KiB.
+
+#[cfg(feature = "_client")]
+mod exchange;
+#[cfg(feature = "file")]
+pub(crate) mod file;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
+#[cfg(feature = "http")]
+pub(crate) mod http;
+pub(crate) mod memory;
+#[cfg(feature = "_client")]
+mod partial;
