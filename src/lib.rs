@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod context;
 mod grpc_status;
 mod pipeline;
@@ -11,6 +12,7 @@ mod sink;
 
 pub use opentelemetry;
 
+pub use config::{ConfigError, ExporterUrl, TracingServiceConfig};
 pub use context::{ResponseHeader, TraceContext};
 pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};

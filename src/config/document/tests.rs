@@ -1,0 +1,648 @@
+use opentelemetry::KeyValue;
+use proptest::prelude::*;
+
+use super::*;
+use crate::context::ResponseHeader;
+
+fn read(yaml: &str) -> Result<TracingServiceConfig, ConfigError> {
+    TracingServiceConfig::from_yaml_str(yaml)
+}
+
+/// A recording configuration, as code would write it.
+fn recording(url: &str) -> TracingServiceConfig {
+    TracingServiceConfig::new(url.parse().unwrap())
+}
+
+#[test]
+fn teleports_section_is_read_word_for_word() {
+    let yaml = "
+# Teleport's other sections stand beside it.
+version: v3
+teleport:
+  nodename: graviton
+  auth_token: /var/lib/teleport/token
+auth_service:
+  enabled: yes
+tracing_service:
+  # Turns 'tracing_service' on.
+  enabled: yes
+  exporter_url: grpcs://collector.example.com:4317
+  # Per million, so that 1% of all traces are recorded.
+  sampling_rate_per_million: 10000
+  ca_certs:
+    - /var/lib/teleport/exporter_ca.pem
+  https_keypairs:
+    - key_file: /var/lib/teleport/exporter_key.pem
+      cert_file: /var/lib/teleport/exporter_cert.pem
+";
+    let expected = recording("grpcs://collector.example.com:4317")
+        .sampling_rate_per_million(10_000)
+        .ca_certs(["/var/lib/teleport/exporter_ca.pem"])
+        .keypair("/var/lib/teleport/exporter_key.pem", "/var/lib/teleport/exporter_cert.pem");
+    assert_eq!(read(yaml).unwrap(), expected);
+    assert_eq!(read(&yaml.replace("https_keypairs", "keypairs")).unwrap(), expected);
+}
+
+#[test]
+fn the_example_of_the_module_is_read() {
+    let module = include_str!("../mod.rs");
+    let lines = module.lines().map(|line| line.trim_start_matches("//!"));
+    let example: Vec<_> = lines
+        .skip_while(|line| line.trim() != "```yaml")
+        .skip(1)
+        .take_while(|line| line.trim() != "```")
+        .collect();
+    let expected = recording("grpcs://collector.example.com:4317")
+        .sampling_rate_per_million(10_000)
+        .ca_certs(["/etc/checkout/collector-ca.pem"])
+        .keypair("/etc/checkout/client.key", "/etc/checkout/client.pem")
+        .service_name("checkout")
+        .resource_attributes([
+            KeyValue::new("deployment.environment.name", "production"),
+            KeyValue::new("team.oncall", true),
+        ]);
+    assert_eq!(read(&example.join("\n")).unwrap(), expected);
+}
+
+#[test]
+fn tracing_is_off_unless_it_is_switched_on() {
+    let cases = [
+        ("", "an empty document"),
+        ("# nothing but a comment\n", "an empty document"),
+        ("---\n", "an empty document"),
+        ("listen: 1\n", "no section"),
+        ("Tracing_service: 1\n", "another key"),
+        ("a: !custom [1]\nb: .inf\n? [c]\n: !tag x\n", "other sections are not looked at"),
+        ("tracing_service:\n", "a section without keys"),
+        ("tracing_service: ~\n", "null"),
+        ("tracing_service: {}\n", "no keys"),
+        ("tracing_service:\n  exporter_url: h\n", "absent is off"),
+        ("tracing_service:\n  exporter_url: nonsense://\n  keys: 1\n", "and skips all checks"),
+        (
+            "tracing_service:\n  enabled: no\n  exporter_url: [1]\n  ca_certs: 3\n  \
+             sampling_rate_per_million: -1\n  keypairs: x\n  https_keypairs: y\n  7: 8\n  \
+             unknown: {a: [b]}\n",
+            "off skips all checks",
+        ),
+        ("tracing_service:\n  unknown: 1\n  enabled: \"off\"\n", "wherever it stands"),
+    ];
+    for (yaml, reason) in cases {
+        let config = read(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}: {reason}"));
+        assert_eq!(config, TracingServiceConfig::disabled(), "{yaml}: {reason}");
+    }
+}
+
+#[test]
+fn enabled_takes_teleports_words_and_no_others() {
+    let good = [
+        ("yes", true, "a word"),
+        ("Yes", true, "any case"),
+        ("yEaH", true, "any case"),
+        ("Y", true, "a letter"),
+        ("TRUE", true, "a boolean of YAML"),
+        ("tRuE", true, "a word that is no boolean of YAML"),
+        ("1", true, "a number"),
+        ("\"1\"", true, "a digit as text"),
+        ("On", true, "a word"),
+        ("'on'", true, "in quotes"),
+        ("!!bool true", true, "with its tag"),
+        ("no", false, "a word"),
+        ("NOPE", false, "any case"),
+        ("n", false, "a letter"),
+        ("False", false, "a boolean of YAML"),
+        ("0", false, "a number"),
+        ("oFF", false, "any case"),
+    ];
+    for (word, enabled, reason) in good {
+        let config = read(&format!("tracing_service: {{enabled: {word}, exporter_url: h}}"));
+        let config = config.unwrap_or_else(|error| panic!("{word}: {error}: {reason}"));
+        assert_eq!(config.check().unwrap().is_some(), enabled, "{word}: {reason}");
+    }
+    let bad = [
+        ("enable", "\"enable\"", "Teleport would switch off without a word"),
+        ("\" yes \"", "\" yes \"", "spaces count, as in Teleport"),
+        ("\"\"", "\"\"", "an empty text"),
+        ("2", "2", "another number"),
+        ("-1", "-1", "another number"),
+        ("1.0", "1", "not an integer"),
+        ("01", "\"01\"", "not the digit"),
+        ("null", "nothing", "null is neither"),
+        ("[yes]", "a list", "a list is neither"),
+        ("{yes: no}", "a mapping", "a mapping is neither"),
+        ("ja", "\"ja\"", "English only"),
+    ];
+    for (word, shown, reason) in bad {
+        let error = read(&format!("tracing_service: {{exporter_url: h, enabled: {word}}}"));
+        let error = error.expect_err(reason);
+        let mut problems = error.problems();
+        let problem = problems.next().unwrap();
+        assert_eq!(problem.key(), "tracing_service.enabled", "{word}: {reason}");
+        assert_eq!(
+            problem.message(),
+            format!(
+                "must be one of yes, yeah, y, true, 1, on \
+                 or one of no, nope, n, false, 0, off, not {shown}"
+            ),
+            "{word}: {reason}"
+        );
+        assert_eq!(problems.next(), None, "{word}: {reason}");
+    }
+}
+
+#[test]
+fn values_are_read_as_the_operator_means_them() {
+    let section = |rest: &str| {
+        let yaml = format!("tracing_service:\n  enabled: y\n  exporter_url: h\n{rest}");
+        read(&yaml).unwrap_or_else(|error| panic!("{rest}: {error}"))
+    };
+    let base = || recording("h");
+    let cases = [
+        (
+            "  sampling_rate_per_million: 1_000_000",
+            base().sampling_rate_per_million(1_000_000),
+            "YAML's digit groups",
+        ),
+        ("  sampling_rate_per_million: 0", base().sampling_rate_per_million(0), "the least"),
+        ("  sampling_rate_per_million: 0x10", base().sampling_rate_per_million(16), "hexadecimal"),
+        ("  sampling_rate_per_million:", base(), "no value is left out"),
+        ("  service_name: ~\n  ca_certs:\n  keypairs:", base(), "no value is left out"),
+        ("  keypairs:\n  https_keypairs: []", base(), "only one of them has a value"),
+        ("  ca_certs: []\n  resource_attributes: {}", base(), "an empty list"),
+        ("  service_name: no", base().service_name("no"), "YAML 1.2: a text"),
+        ("  service_name: '1.10'", base().service_name("1.10"), "in quotes"),
+        ("  response_header: off", base().response_header(ResponseHeader::Off), "a word"),
+        (
+            "  response_header: false",
+            base().response_header(ResponseHeader::Off),
+            "off to YAML 1.1",
+        ),
+        ("  response_header: Server-Timing", base(), "names of headers have no case"),
+        (
+            "  response_header: traceresponse",
+            base().response_header(ResponseHeader::TraceResponse),
+            "a word",
+        ),
+        (
+            "  resource_attributes: {a: NO, b: 1, c: -2.5, d: TRUE, e: '1', f: 007, \"y\": 9223372036854775807}",
+            base().resource_attributes([
+                KeyValue::new("a", "NO"),
+                KeyValue::new("b", 1),
+                KeyValue::new("c", -2.5),
+                KeyValue::new("d", true),
+                KeyValue::new("e", "1"),
+                KeyValue::new("f", "007"),
+                KeyValue::new("y", i64::MAX),
+            ]),
+            "all kinds of scalars",
+        ),
+    ];
+    for (rest, expected, reason) in cases {
+        assert_eq!(section(rest), expected, "{rest}: {reason}");
+    }
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let yaml = "
+defaults: &defaults
+  enabled: yes
+  exporter_url: &url grpc://collector:4317
+  sampling_rate_per_million: 5
+url: *url
+tracing_service:
+  <<: *defaults
+  sampling_rate_per_million: 7
+";
+    let expected = recording("collector").sampling_rate_per_million(7);
+    assert_eq!(read(yaml).unwrap(), expected, "own keys win over merged ones");
+    let yaml = "a: &a {enabled: yes, exporter_url: h}\ntracing_service: *a\n";
+    assert_eq!(read(yaml).unwrap(), recording("h"), "the section as an alias");
+}
+
+#[test]
+fn broken_sections_are_reported_in_full() {
+    let cases = [
+        (
+            "tracing_service:\n  enabled: yes\n",
+            "line 2, column 3: tracing_service.exporter_url: missing, although tracing is \
+             enabled: write for example grpc://collector:4317",
+            "the cause is the switch",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url:\n",
+            "line 3, column 3: tracing_service.exporter_url: missing, although tracing is \
+             enabled: write for example grpc://collector:4317",
+            "there is a place for it",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: ''\n",
+            "line 3, column 17: tracing_service.exporter_url: empty: write for example \
+             grpc://collector:4317",
+            "not missing as well",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: tcp://h\n",
+            "line 3, column 17: tracing_service.exporter_url: unknown scheme \"tcp\": use grpc, \
+             grpcs, http, https or file",
+            "refused at once, not at the first export",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: [::1]\n",
+            "line 3, column 17: tracing_service.exporter_url: must be text (a URL that begins \
+             with `[` needs quotes), not a list",
+            "to YAML a bracket begins a list",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: 4317\n",
+            "line 3, column 17: tracing_service.exporter_url: must be text, not 4317: put it in \
+             quotes",
+            "a number",
+        ),
+        (
+            "tracing_service:\n  enable: yes\n  exporter_url: h\n",
+            "line 2, column 3: tracing_service.enable: unknown key, did you mean `enabled`?",
+            "a slip must not switch tracing off",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter-url: h\n",
+            "line 2, column 3: tracing_service.exporter_url: missing, although tracing is \
+             enabled: write for example grpc://collector:4317\n\
+             line 3, column 3: tracing_service.exporter-url: unknown key, did you mean \
+             `exporter_url`?",
+            "a key with a near neighbour",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  headers: {a: b}\n",
+            "line 4, column 3: tracing_service.headers: unknown key, known are enabled, \
+             exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
+             service_name, resource_attributes, response_header",
+            "a key without one",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  7: x\n  true: x\n  [a]: x\n",
+            "line 4, column 3: tracing_service: a key must be text, not 7: put it in quotes\n\
+             line 5, column 3: tracing_service: a key must be text, not true: put it in quotes\n\
+             line 6, column 3: tracing_service: a key must be text, not a list: put it in quotes",
+            "keys of other kinds",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: -1\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not -1",
+            "below the range",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: 1_000_001\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not 1000001",
+            "above the range",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: 4294967296\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not 4294967296",
+            "0 once cut to 32 bits",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: 0.5\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not 0.5",
+            "meant as a ratio",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: abc\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not \"abc\"",
+            "a text",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: .inf\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not \".inf\"",
+            "not an error of the YAML reader",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: https://h\n  ca_certs: /ca.pem\n",
+            "line 4, column 13: tracing_service.ca_certs: must be a list of paths, not \
+             \"/ca.pem\"",
+            "a list only, as in Teleport",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: https://h\n  ca_certs:\n  - ''\n  \
+             - 7\n  -\n  - [a]\n",
+            "line 5, column 5: tracing_service.ca_certs[0]: must not be empty\n\
+             line 6, column 5: tracing_service.ca_certs[1]: must be text, not 7: put it in \
+             quotes\n\
+             line 7, column 4: tracing_service.ca_certs[2]: must be text, not nothing\n\
+             line 8, column 5: tracing_service.ca_certs[3]: must be text, not a list",
+            "each item by itself",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: http://h\n  ca_certs: [/ca.pem]\n  \
+             https_keypairs: [{key_file: /k, cert_file: /c}]\n",
+            "line 4, column 3: tracing_service.ca_certs: certificates have no use with an http \
+             URL, which is never TLS: write https, or remove them\n\
+             line 5, column 3: tracing_service.https_keypairs: certificates have no use with an \
+             http URL, which is never TLS: write https, or remove them",
+            "in the spelling of the document",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: file:///d\n  \
+             keypairs: [{key_file: /k, cert_file: /c}]\n",
+            "line 4, column 3: tracing_service.keypairs: certificates have no use with a file \
+             URL, which makes no connection: remove them",
+            "files need no certificates",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: https://h\n  \
+             keypairs: [{key_file: /k, cert_file: /c}]\n  \
+             https_keypairs: [{key_file: /k, cert_file: /c}]\n",
+            "line 5, column 3: tracing_service.https_keypairs: `keypairs` is another spelling of \
+             the same key: keep one of them",
+            "even when they are equal",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: https://h\n  keypairs:\n  \
+             - cert_file: /c\n  - key_file:\n    cert_file: 7\n    key: x\n  - /k\n",
+            "line 5, column 5: tracing_service.keypairs[0].key_file: missing: a key pair needs \
+             both files\n\
+             line 6, column 5: tracing_service.keypairs[1].key_file: must be text, not nothing\n\
+             line 7, column 16: tracing_service.keypairs[1].cert_file: must be text, not 7: put \
+             it in quotes\n\
+             line 8, column 5: tracing_service.keypairs[1].key: unknown key, did you mean \
+             `key_file`?\n\
+             line 9, column 5: tracing_service.keypairs[2]: must be a mapping with `key_file` \
+             and `cert_file`, not \"/k\"",
+            "each pair by itself",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: https://h\n  \
+             keypairs: {key_file: /k, cert_file: /c}\n",
+            "line 4, column 13: tracing_service.keypairs: must be a list of mappings with \
+             `key_file` and `cert_file`, not a mapping",
+            "a pair is not a list of pairs",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  service_name: 1.10\n",
+            "line 4, column 17: tracing_service.service_name: must be text, not 1.1: put it in \
+             quotes",
+            "as a number it would lose its zero",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  service_name: ' '\n",
+            "line 4, column 17: tracing_service.service_name: must not be empty",
+            "a blank name",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  resource_attributes:\n    \
+             service.name: x\n    '': x\n    a:\n    b: [1]\n    c: 9223372036854775808\n    \
+             y: ok\n    1: x\n",
+            "line 5, column 5: tracing_service.resource_attributes.service.name: the key \
+             `service_name` of the section sets this attribute\n\
+             line 6, column 5: tracing_service.resource_attributes.: the name of an attribute \
+             must not be empty\n\
+             line 7, column 5: tracing_service.resource_attributes.a: must be text, a number, \
+             true or false, not nothing\n\
+             line 8, column 8: tracing_service.resource_attributes.b: must be text, a number, \
+             true or false, not a list\n\
+             line 9, column 8: tracing_service.resource_attributes.c: must be an integer of 64 \
+             bits with sign, or text, not 9223372036854775808\n\
+             line 11, column 5: tracing_service.resource_attributes: a key must be text, not 1: \
+             put it in quotes",
+            "each attribute by itself",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  resource_attributes: [a]\n",
+            "line 4, column 24: tracing_service.resource_attributes: must be a mapping of names \
+             to values, not a list",
+            "a list",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  response_header: trace\n",
+            "line 4, column 20: tracing_service.response_header: must be one of server-timing, \
+             traceresponse, off, not \"trace\"",
+            "another word",
+        ),
+        (
+            "tracing_service: yes\n",
+            "line 1, column 18: tracing_service: must be a mapping of keys, not \"yes\"",
+            "not a section",
+        ),
+        (
+            "tracing_service:\n- enabled: yes\n",
+            "line 2, column 3: tracing_service: must be a mapping of keys, not a list",
+            "a dash too many",
+        ),
+        (
+            "tracing_service:\n  response_header: 7\n  exporter_url: host:0\n  enabled: jes\n  \
+             rate: 3\n",
+            "line 2, column 20: tracing_service.response_header: must be one of server-timing, \
+             traceresponse, off, not 7\n\
+             line 3, column 17: tracing_service.exporter_url: \"0\" is not a port from 1 to \
+             65535\n\
+             line 4, column 12: tracing_service.enabled: must be one of yes, yeah, y, true, 1, on \
+             or one of no, nope, n, false, 0, off, not \"jes\"\n\
+             line 5, column 3: tracing_service.rate: unknown key, known are enabled, \
+             exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
+             service_name, resource_attributes, response_header",
+            "several at once, in the order of the document",
+        ),
+        (
+            "url: &url tcp://h\nbase: &base\n  colour: red\ntracing_service:\n  enabled: yes\n  \
+             exporter_url: *url\n  <<: *base\n",
+            "line 1, column 11: tracing_service.exporter_url: unknown scheme \"tcp\": use grpc, \
+             grpcs, http, https or file\n\
+             line 3, column 3: tracing_service.colour: unknown key, known are enabled, \
+             exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
+             service_name, resource_attributes, response_header",
+            "the place to correct is at the anchor",
+        ),
+    ];
+    for (yaml, message, reason) in cases {
+        let error = read(yaml).expect_err(reason);
+        assert_eq!(error.to_string(), message, "{yaml}: {reason}");
+        assert_eq!(format!("{error:?}"), message, "for `?` in main");
+    }
+}
+
+#[test]
+fn malformed_documents_name_the_place() {
+    let deep = format!("a: {}{}", "[".repeat(100), "]".repeat(100));
+    let bomb: String = ('b'..='i').fold("a: &a x\n".to_owned(), |bomb, name| {
+        let before = char::from(name as u8 - 1);
+        bomb + &format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 9].join(", "))
+    });
+    let bomb = bomb + "tracing_service: {enabled: yes, exporter_url: h, ca_certs: *i}\n";
+    let cases = [
+        ("a: [1", "line 1, column 4: not valid YAML: unclosed bracket '['", "not closed"),
+        (
+            "a: 1\n b: 2",
+            "line 2, column 3: not valid YAML: mapping values are not allowed in this context",
+            "indentation",
+        ),
+        ("a: @x", "line 1, column 4: not valid YAML: unexpected character: `@'", "reserved"),
+        ("a: *b", "line 1, column 4: not valid YAML: alias references unknown anchor", "no anchor"),
+        ("a: 1\na: 2", "line 2, column 1: the key \"a\" is given twice", "outside of the section"),
+        (
+            "tracing_service:\n  enabled: no\n  enabled: yes\n",
+            "line 3, column 3: the key \"enabled\" is given twice",
+            "inside of the section",
+        ),
+        (
+            "tracing_service: {}\ntracing_service: {}\n",
+            "line 2, column 1: the key \"tracing_service\" is given twice",
+            "the section itself",
+        ),
+        (
+            "a: 1\n---\nb: 2",
+            "line 3, column 1: a second document begins: keep one",
+            "two documents",
+        ),
+        ("- a", "the document must be a mapping of sections", "a list"),
+        ("hunter2", "the document must be a mapping of sections", "a text"),
+        ("a: &a [*a]", "line 1, column 8: an alias stands inside of what it refers to", "a cycle"),
+        (
+            &deep,
+            "line 1, column 35: too deeply nested, too large, or too many aliases",
+            "deep nesting",
+        ),
+        (&bomb, "line 7, column 16: too deeply nested, too large, or too many aliases", "a bomb"),
+    ];
+    for (yaml, message, reason) in cases {
+        let error = read(yaml).expect_err(reason);
+        assert_eq!(error.to_string(), message, "{reason}");
+    }
+}
+
+#[test]
+fn nesting_is_bounded_before_the_stack_is() {
+    for depth in [10, 29, 30, 31, 100, 1_000, 100_000] {
+        for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", "")] {
+            let (open, close) = (open.repeat(depth), close.repeat(depth));
+            let yaml = format!("tracing_service:\n  enabled: yes\n  x:\n   {open}1{close}\n");
+            assert!(read(&yaml).is_err(), "{depth}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let cases = [
+        ("password: hunter2\nb: @x\n", "the line before a syntax error"),
+        ("b: 'x\npassword: hunter2\n", "the lines after one"),
+        ("password: hunter2\na: 1\na: 2\n", "beside a repeated key"),
+        ("password: *hunter2\n", "a password that looks like an alias"),
+        ("password: !<hunter2\n", "or like a tag"),
+        ("password: 'a'hunter2\n", "or like text after a quote"),
+        ("password: \"\\hunter2\"\n", "or like an escape"),
+        ("password: !!int hunter2\ntracing_service: {enabled: 7}\n", "in another section"),
+        ("tracing_service: {enabled: yes, exporter_url: 'http://me:hunter2@h'}\n", "userinfo"),
+        ("tracing_service: {enabled: yes, exporter_url: 'me:hunter2@h:4317'}\n", "userinfo"),
+        ("tracing_service: {enabled: 'me:hunter2@h'}\n", "in the wrong place"),
+        ("tracing_service: {enabled: yes, exporter_url: h, me:hunter2@h: 1}\n", "as a key"),
+        ("tracing_service: {enabled: yes, exporter_url: h, token: hunter2}\n", "an unknown key"),
+        ("tracing_service: {enabled: yes, exporter_url: {token: hunter2}}\n", "a whole mapping"),
+        ("tracing_service: {enabled: yes, exporter_url: [hunter2]}\n", "a whole list"),
+        ("tracing_service: http://me:hunter2@h\n", "the section itself"),
+        ("http://me:hunter2@h: 1\nhttp://me:hunter2@h: 2\n", "a repeated key"),
+    ];
+    for (yaml, reason) in cases {
+        let error = read(yaml).expect_err(reason);
+        for shown in [error.to_string(), format!("{error:?} {error:#?}")] {
+            assert!(!shown.contains("hunter2"), "{yaml}: {reason}: {shown}");
+        }
+        let problems = format!("{:?}", error.problems().collect::<Vec<_>>());
+        assert!(!problems.contains("hunter2"), "{yaml}: {reason}: {problems}");
+    }
+}
+
+#[test]
+fn problems_can_be_taken_apart() {
+    let error = read("tracing_service:\n  enabled: yes\n  exporter_url: h:0\n").unwrap_err();
+    let [problem] = error.problems().collect::<Vec<_>>()[..] else { panic!("{error}") };
+    assert_eq!((problem.line(), problem.column()), (Some(3), Some(17)));
+    assert_eq!(problem.key(), "tracing_service.exporter_url");
+    assert_eq!(problem.message(), "\"0\" is not a port from 1 to 65535");
+}
+
+#[test]
+fn errors_of_files_begin_with_the_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("service.yaml");
+    let shown = path.display();
+    let message = || TracingServiceConfig::from_yaml_file(&path).unwrap_err().to_string();
+
+    let missing = message();
+    assert!(missing.starts_with(&format!("{shown}: cannot be read: ")), "{missing}");
+
+    fs::write(&path, b"a: \xff").unwrap();
+    assert_eq!(message(), format!("{shown}: not UTF-8 from byte 3 on"));
+
+    fs::write(&path, "tracing_service:\n  enabled: 2\n  x: 1\n").unwrap();
+    let lines = message();
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), 2, "two problems");
+    assert!(lines[0].starts_with(&format!("{shown}: line 2, column 12: tracing_service.enabled:")));
+    assert!(lines[1].starts_with(&format!("{shown}: line 3, column 3: tracing_service.x:")));
+
+    fs::write(&path, "\u{feff}tracing_service: {enabled: yes, exporter_url: h}\r\n").unwrap();
+    let config = TracingServiceConfig::from_yaml_file(&path).unwrap();
+    assert_eq!(config, recording("h"), "a byte order mark and CRLF are no problem");
+}
+
+#[test]
+fn a_section_inside_another_type_has_positions() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Service {
+        tracing_service: TracingServiceConfig,
+    }
+    let parse = |yaml| {
+        let mut options = Options::default();
+        options.with_snippet = false;
+        serde_saphyr::from_str_with_options::<Service>(yaml, options)
+    };
+    // YAML 1.1 booleans, which the default options of serde-saphyr read.
+    let yaml = "tracing_service: {enabled: on, exporter_url: h, response_header: off}\n";
+    let expected = recording("h").response_header(ResponseHeader::Off);
+    assert_eq!(parse(yaml).unwrap().tracing_service, expected);
+
+    let error = parse("tracing_service:\n  enabled: 2\n  x: 1\n").unwrap_err().to_string();
+    let first = "line 2, column 12: tracing_service.enabled: must be one of";
+    let second = "not 2; line 3, column 3: tracing_service.x: unknown key";
+    assert!(error.contains(first) && error.contains(second), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in ".*") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn any_section_is_read_or_refused_without_a_neighbouring_secret(
+        lines in proptest::collection::vec(
+            "(  )?(enabled|exporter_url|ca_certs|keypairs|key_file|resource_attributes|-|x)?: ?\
+             (yes|&a|\\*a|\\[|\\]|\\{|\\}|'|\"|-1|1e9|!!int|http://h|\\||>|~|[ -~é]{0,6})",
+            0..8,
+        )
+    ) {
+        let section = format!("tracing_service:\n{}\n", lines.join("\n"));
+        for yaml in [
+            section.clone(),
+            format!("{section}password: hunter2\n"),
+            format!("password: hunter2\n{section}"),
+        ] {
+            if let Err(error) = read(&yaml) {
+                let shown = format!("{error} {error:?}");
+                prop_assert!(!shown.contains("hunter2"), "{}: {}", yaml, shown);
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::de::{Deserialize, Deserializer, Visitor};
+
+mod parse;
+#[cfg(test)]
+mod tests;
+
+/// Where spans go: a collector, or a directory of files.
+///
+/// The scheme decides the transport and whether it is encrypted; no certificate setting turns
+/// `http` into `https`.
+///
+/// | URL | transport | port when none is written |
+/// |---|---|---|
+/// | `grpc://host:port` | OTLP over gRPC; plaintext unless certificates are configured | 4317 |
+/// | `grpcs://host:port` | OTLP over gRPC with TLS | 4317 |
+/// | `host:port`, `host` | as `grpc://` | 4317 |
+/// | `http://host:port/path` | OTLP protobuf over HTTP, never TLS | 4318 |
+/// | `https://host:port/path` | OTLP protobuf over HTTPS | 4318 |
+/// | `file:///directory?limit=bytes` | OTLP/JSON files, no connection | – |
+///
+/// The path of an `http` or `https` URL is where requests are posted. No path and `/` both mean
+/// the standard `/v1/traces`; any other path is used exactly as written. An IPv6 address stands
+/// in brackets: `grpc://[::1]:4317`.
+///
+/// A `file` URL names an absolute directory, with `%20` for a space and the like
+/// ([RFC 8089]). `limit` is the size in bytes at which the next file is begun, 104857600 (100
+/// MiB) when left out.
+///
+/// A user name, a password or a token cannot be part of the URL: it would end up in logs.
+/// [`Display`](fmt::Display) writes the canonical form, with port, path and limit filled in; it
+/// parses back to an equal value.
+///
+/// [RFC 8089]: https://www.rfc-editor.org/rfc/rfc8089
+///
+/// # Example: what is filled in
+///
+/// ```
+/// use tower_otlp::ExporterUrl;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let url: ExporterUrl = "collector".parse()?;
+/// assert_eq!(url.to_string(), "grpc://collector:4317");
+///
+/// let url: ExporterUrl = "https://collector/".parse()?;
+/// assert_eq!(url.to_string(), "https://collector:4318/v1/traces");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExporterUrl {
+    target: Target,
+}
+
+impl ExporterUrl {
+    /// What the URL says, taken apart.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The canonical scheme: lower case, and never absent.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.target {
+            Target::Grpc { tls: false, .. } => "grpc",
+            Target::Grpc { tls: true, .. } => "grpcs",
+            Target::Http { tls: false, .. } => "http",
+            Target::Http { tls: true, .. } => "https",
+            Target::File { .. } => "file",
+        }
+    }
+}
+
+/// The parts of an [`ExporterUrl`], each already valid for its transport.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Target {
+    /// OTLP over gRPC. `tls` is what the scheme says: configured certificates add TLS to `grpc`.
+    Grpc { authority: Authority, tls: bool },
+    /// OTLP protobuf by POST to `path`, which starts with `/` and is valid in a request line.
+    Http { authority: Authority, path: String, tls: bool },
+    /// OTLP/JSON files in `directory`, which is absolute; a file ends before it passes `limit`
+    /// bytes.
+    File { directory: PathBuf, limit: u64 },
+}
+
+/// A host and its port, written `host:port` or `[v6 address]:port`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Authority {
+    /// A name in lower case or an IP address; IPv6 without brackets.
+    pub(crate) host: String,
+    /// Never 0.
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl fmt::Display for ExporterUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.scheme();
+        match &self.target {
+            Target::Grpc { authority, .. } => write!(f, "{scheme}://{authority}"),
+            Target::Http { authority, path, .. } => write!(f, "{scheme}://{authority}{path}"),
+            Target::File { directory, limit } => {
+                // Parsing yields UTF-8 directories only, so nothing is lost here.
+                let directory = directory.to_string_lossy();
+                let directory = utf8_percent_encode(&directory, ESCAPED_IN_DIRECTORY);
+                write!(f, "{scheme}://{directory}?limit={limit}")
+            }
+        }
+    }
+}
+
+impl FromStr for ExporterUrl {
+    type Err = ParseExporterUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse::target(text)
+            .map(|target| Self { target })
+            .map_err(|reason| ParseExporterUrlError { reason })
+    }
+}
+
+impl<'de> Deserialize<'de> for ExporterUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct UrlVisitor;
+
+        impl Visitor<'_> for UrlVisitor {
+            type Value = ExporterUrl;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an exporter URL such as grpc://collector:4317")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ExporterUrl, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(UrlVisitor)
+    }
+}
+
+/// Why a text is not an [`ExporterUrl`].
+///
+/// The message names the reason and, where one is known, the cure. It never repeats a user name
+/// or a password.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ParseExporterUrlError {
+    reason: Reason,
+}
+
+impl Error for ParseExporterUrlError {}
+
+impl fmt::Display for ParseExporterUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+/// Texts inside are already quoted, so neither `Debug` nor `Display` can show a password.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Reason {
+    Empty,
+    Whitespace,
+    UnknownScheme(String),
+    MissingSlashes(&'static str),
+    Userinfo,
+    Fragment,
+    Query,
+    EmptyHost,
+    Host(String),
+    UnbracketedIpv6,
+    Ipv6,
+    EmptyPort,
+    Port(String),
+    GrpcPath,
+    Path,
+    PercentEncoding,
+    NoDirectory,
+    RelativeDirectory,
+    DirectoryNul,
+    DirectoryNotUtf8,
+    Option(String),
+    LimitTwice,
+    Limit(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fixed = match self {
+            Self::UnknownScheme(scheme) => {
+                return write!(f, "unknown scheme {scheme}: use grpc, grpcs, http, https or file");
+            }
+            Self::MissingSlashes(scheme) => {
+                return write!(f, "two slashes are missing: write `{scheme}://…`");
+            }
+            Self::Host(host) => return write!(f, "{host} is not a host name or address"),
+            Self::Port(port) => return write!(f, "{port} is not a port from 1 to 65535"),
+            Self::Option(key) => {
+                return write!(f, "unknown option {key}: a file URL knows only `limit`");
+            }
+            Self::Limit(limit) => {
+                return write!(f, "limit {limit} is not a number of bytes above 0, in digits only");
+            }
+            Self::Empty => "empty: write for example grpc://collector:4317",
+            Self::Whitespace => {
+                "spaces, line breaks and control characters are not allowed: \
+                 write %20 for a space in a path"
+            }
+            Self::Userinfo => {
+                "a user name or password (the part before `@`) is not supported: remove it"
+            }
+            Self::Fragment => "a fragment (from `#` on) has no meaning: remove it",
+            Self::Query => "a query (from `?` on) has no meaning here: remove it",
+            Self::EmptyHost => "no host: write for example grpc://collector:4317",
+            Self::UnbracketedIpv6 => "an IPv6 address needs brackets: write for example [::1]:4317",
+            Self::Ipv6 => "the text in brackets is not an IPv6 address",
+            Self::EmptyPort => "no port after the `:`",
+            Self::GrpcPath => "a path has no meaning for gRPC: end the URL after the port",
+            Self::Path => {
+                "the path holds a character that must be percent-encoded, such as %C3%A9 for é"
+            }
+            Self::PercentEncoding => "a `%` must be followed by two hexadecimal digits",
+            Self::NoDirectory => "no directory: write for example file:///var/lib/traces",
+            Self::RelativeDirectory => {
+                "the directory must be absolute: write three slashes, as in file:///var/lib/traces"
+            }
+            Self::DirectoryNul => "the directory holds a NUL character (%00)",
+            Self::DirectoryNotUtf8 => "the directory is not UTF-8 once percent-decoded",
+            Self::LimitTwice => "`limit` is given twice",
+        };
+        f.write_str(fixed)
+    }
+}
+
+/// What would end the path or change its meaning when a `file` URL is read back.
+const ESCAPED_IN_DIRECTORY: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'?');

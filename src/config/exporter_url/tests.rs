@@ -1,0 +1,294 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn grpc(host: &str, port: u16) -> Target {
+    let authority = Authority { host: host.to_owned(), port };
+    Target::Grpc { authority, tls: false }
+}
+
+fn grpcs(host: &str, port: u16) -> Target {
+    let authority = Authority { host: host.to_owned(), port };
+    Target::Grpc { authority, tls: true }
+}
+
+fn http(host: &str, port: u16, path: &str) -> Target {
+    let authority = Authority { host: host.to_owned(), port };
+    let path = path.to_owned();
+    Target::Http { authority, path, tls: false }
+}
+
+fn https(host: &str, port: u16, path: &str) -> Target {
+    let authority = Authority { host: host.to_owned(), port };
+    let path = path.to_owned();
+    Target::Http { authority, path, tls: true }
+}
+
+fn file(directory: &str, limit: u64) -> Target {
+    Target::File { directory: PathBuf::from(directory), limit }
+}
+
+const MIB_100: u64 = 104_857_600;
+
+#[test]
+fn good_urls_mean_what_they_look_like() {
+    let cases = [
+        // Scheme, host, port.
+        ("grpc://host:4317", grpc("host", 4317), "all written"),
+        ("host:4317", grpc("host", 4317), "no scheme is grpc"),
+        ("host", grpc("host", 4317), "a bare host too"),
+        ("localhost", grpc("localhost", 4317), "whatever its name"),
+        ("grpc", grpc("grpc", 4317), "even this one"),
+        ("http:4318", grpc("http", 4318), "a host called http"),
+        ("grpc://host", grpc("host", 4317), "default port"),
+        ("http://host", http("host", 4318, "/v1/traces"), "default port"),
+        ("https://host", https("host", 4318, "/v1/traces"), "default port"),
+        ("grpcs://host", grpcs("host", 4317), "TLS has the same port"),
+        ("GRPC://host:1", grpc("host", 1), "schemes have no case"),
+        ("Https://HOST:1", https("host", 1, "/v1/traces"), "hosts neither"),
+        ("grpc://host:65535", grpc("host", 65535), "the last port"),
+        ("grpc://host:04317", grpc("host", 4317), "RFC 3986 allows leading zeros"),
+        ("grpc://a_b.c-d.example.", grpc("a_b.c-d.example.", 4317), "names of services"),
+        ("10.0.0.1", grpc("10.0.0.1", 4317), "IPv4"),
+        ("[::1]:4317", grpc("::1", 4317), "IPv6 without a scheme"),
+        ("[::1]", grpc("::1", 4317), "and without a port"),
+        ("grpc://[::1]:4317", grpc("::1", 4317), "IPv6"),
+        ("grpc://[FE80:0::1]", grpc("fe80::1", 4317), "in its canonical form"),
+        ("http://[::1]/", http("::1", 4318, "/v1/traces"), "IPv6 before a path"),
+        // Path.
+        ("grpc://host:4317/", grpc("host", 4317), "a slash says nothing"),
+        ("http://host:4318/", http("host", 4318, "/v1/traces"), "a slash says nothing"),
+        ("http://host:4318/custom", http("host", 4318, "/custom"), "used as given"),
+        ("http://host/api/traces", http("host", 4318, "/api/traces"), "used as given"),
+        ("http://host/a/", http("host", 4318, "/a/"), "with its slash"),
+        ("http://host/v1/traces", http("host", 4318, "/v1/traces"), "nothing is appended"),
+        ("http://host/a%20b", http("host", 4318, "/a%20b"), "escapes stay"),
+        ("http://host/@me/x:y", http("host", 4318, "/@me/x:y"), "legal in a path"),
+        // Files.
+        ("file:///dir", file("/dir", MIB_100), "default limit"),
+        ("file:///dir?limit=1", file("/dir", 1), "the least limit"),
+        ("file:///dir?limit=010", file("/dir", 10), "decimal, always"),
+        ("file:///dir?limit=18446744073709551615", file("/dir", u64::MAX), "the greatest limit"),
+        ("FILE:///Dir", file("/Dir", MIB_100), "paths have case"),
+        ("file:///a/b/../c/", file("/a/b/../c/", MIB_100), "used as given"),
+        ("file://localhost/dir", file("/dir", MIB_100), "RFC 8089: the local host"),
+        ("file:///with%20space", file("/with space", MIB_100), "percent-decoded"),
+        ("file:///%3F%23%25", file("/?#%", MIB_100), "what would end the path"),
+        ("file:///caf%C3%A9", file("/café", MIB_100), "UTF-8"),
+        ("file:///café", file("/café", MIB_100), "written plainly"),
+        ("file:///a+b", file("/a+b", MIB_100), "a plus is a plus in a path"),
+        ("file:///a@b", file("/a@b", MIB_100), "no userinfo in a path"),
+    ];
+    for (text, target, reason) in cases {
+        let url: ExporterUrl = text.parse().unwrap_or_else(|e| panic!("{text}: {e}: {reason}"));
+        assert_eq!(url.target(), &target, "{text}: {reason}");
+    }
+}
+
+#[test]
+fn bad_urls_are_refused_with_the_reason() {
+    const SCHEMES: &str = "use grpc, grpcs, http, https or file";
+    const USERINFO: &str =
+        "a user name or password (the part before `@`) is not supported: remove it";
+    const QUERY: &str = "a query (from `?` on) has no meaning here: remove it";
+    const FRAGMENT: &str = "a fragment (from `#` on) has no meaning: remove it";
+    const NO_HOST: &str = "no host: write for example grpc://collector:4317";
+    const SPACE: &str = "spaces, line breaks and control characters are not allowed: \
+                         write %20 for a space in a path";
+    const BRACKETS: &str = "an IPv6 address needs brackets: write for example [::1]:4317";
+    const NOT_IPV6: &str = "the text in brackets is not an IPv6 address";
+    const GRPC_PATH: &str = "a path has no meaning for gRPC: end the URL after the port";
+    const PATH: &str =
+        "the path holds a character that must be percent-encoded, such as %C3%A9 for é";
+    const PERCENT: &str = "a `%` must be followed by two hexadecimal digits";
+    const ABSOLUTE: &str =
+        "the directory must be absolute: write three slashes, as in file:///var/lib/traces";
+    const NO_DIRECTORY: &str = "no directory: write for example file:///var/lib/traces";
+
+    let unknown = |scheme: &str| format!("unknown scheme \"{scheme}\": {SCHEMES}");
+    let port = |port: &str| format!("\"{port}\" is not a port from 1 to 65535");
+    let host = |host: &str| format!("\"{host}\" is not a host name or address");
+    let limit =
+        |limit: &str| format!("limit \"{limit}\" is not a number of bytes above 0, in digits only");
+    let option = |key: &str| format!("unknown option \"{key}\": a file URL knows only `limit`");
+
+    let cases: Vec<(&str, String, &str)> = vec![
+        ("", "empty: write for example grpc://collector:4317".into(), "nothing"),
+        (" host", SPACE.into(), "a space before"),
+        ("host\n", SPACE.into(), "a line break after"),
+        ("file:///with space", SPACE.into(), "a space in a path"),
+        ("grpc://ho\u{7f}st", SPACE.into(), "a control character"),
+        ("grpc://ho\u{a0}st", SPACE.into(), "a space that looks like none"),
+        // Schemes.
+        ("tcp://host:4317", unknown("tcp"), "not ours"),
+        ("unix:///x.sock", unknown("unix"), "not yet"),
+        ("unix:/x.sock", unknown("unix"), "in gRPC's own notation"),
+        ("unix:x.sock", unknown("unix"), "the relative one"),
+        ("grpc+tls://host", unknown("grpc+tls"), "not ours"),
+        ("://host", unknown(""), "forgotten"),
+        ("file:/dir", "two slashes are missing: write `file://…`".into(), "legal, but ambiguous"),
+        ("http:host", "two slashes are missing: write `http://…`".into(), "a slip"),
+        ("HTTPS:host:1", "two slashes are missing: write `https://…`".into(), "in any case"),
+        // Hosts.
+        (":4317", NO_HOST.into(), "only a port"),
+        ("grpc://", NO_HOST.into(), "only a scheme"),
+        ("grpc://:4317", NO_HOST.into(), "no host before the port"),
+        ("http:///v1/traces", NO_HOST.into(), "no host before the path"),
+        ("/v1/traces", NO_HOST.into(), "a path alone"),
+        ("?", NO_HOST.into(), "a query alone"),
+        ("4317", host("4317"), "a port without its colon"),
+        ("1.2.3", host("1.2.3"), "resolvers read it as 1.2.0.3"),
+        ("256.1.1.1", host("256.1.1.1"), "no IPv4 address"),
+        ("grpc://café", host("café"), "names of the DNS are ASCII"),
+        ("grpc://a,b", host("a,b"), "not two hosts"),
+        ("grpc://%68ost", host("%68ost"), "no escapes in a host"),
+        ("grpc://$HOST", host("$HOST"), "a variable that nobody filled in"),
+        ("::1", BRACKETS.into(), "IPv6 without brackets"),
+        ("grpc://::1:4317", BRACKETS.into(), "IPv6 without brackets"),
+        ("grpc://a:1:2", BRACKETS.into(), "two colons"),
+        ("[::1", NOT_IPV6.into(), "not closed"),
+        ("[host]", NOT_IPV6.into(), "a name in brackets"),
+        ("[fe80::1%eth0]", NOT_IPV6.into(), "zones are not supported"),
+        ("[::1]4317", NOT_IPV6.into(), "no colon before the port"),
+        // Ports.
+        ("host:", "no port after the `:`".into(), "forgotten"),
+        ("http://host:/path", "no port after the `:`".into(), "forgotten"),
+        ("[::1]:", "no port after the `:`".into(), "forgotten"),
+        ("host:0", port("0"), "cannot be connected to"),
+        ("host:65536", port("65536"), "one too many"),
+        ("host:99999999999999999999", port("99999999999999999999"), "many too many"),
+        ("host:+1", port("+1"), "digits only"),
+        ("host:-1", port("-1"), "digits only"),
+        ("host:otlp", port("otlp"), "no names of ports"),
+        ("host:${PORT}", port("${PORT}"), "a variable that nobody filled in"),
+        ("host:٤٣١٧", port("٤٣١٧"), "ASCII digits only"),
+        // Parts that have no meaning.
+        ("grpc://me:hunter2@host:4317", USERINFO.into(), "user name and password"),
+        ("http://me:hunter2@host:4318", USERINFO.into(), "also for http"),
+        ("me:hunter2@host", USERINFO.into(), "also without a scheme"),
+        ("me@host", USERINFO.into(), "a user name alone"),
+        ("http://@host", USERINFO.into(), "an empty one"),
+        ("http://me:hunter2/x@host", USERINFO.into(), "a password with a slash"),
+        ("http://me:hunter2#x@host", USERINFO.into(), "a password with a hash"),
+        ("http://me:hunter2?x@host", USERINFO.into(), "a password with a question mark"),
+        ("file://me:hunter2@host/dir", USERINFO.into(), "also for file"),
+        ("http://host:4318?x=1", QUERY.into(), "after the port"),
+        ("http://host:4318/a?x=1", QUERY.into(), "after a path"),
+        ("http://host:4318/a?", QUERY.into(), "an empty one"),
+        ("grpc://host?x=1", QUERY.into(), "also for gRPC"),
+        ("host:4317/?next=http://other", QUERY.into(), "no scheme at the beginning"),
+        ("grpc://host#x", FRAGMENT.into(), "after the host"),
+        ("http://host/a#x", FRAGMENT.into(), "after a path"),
+        ("http://host/a?b#x", FRAGMENT.into(), "after a query"),
+        ("file:///dir#x", FRAGMENT.into(), "also for file"),
+        ("grpc://host:4317/path", GRPC_PATH.into(), "the path of gRPC is fixed"),
+        ("host/path", GRPC_PATH.into(), "also without a scheme"),
+        ("http://host/a\"b", PATH.into(), "not legal in a URL"),
+        ("http://host/café", PATH.into(), "not ASCII"),
+        ("http://host/a%2", PERCENT.into(), "one digit"),
+        ("http://host/a%zz", PERCENT.into(), "no digits"),
+        // Files.
+        ("file://rel/dir", ABSOLUTE.into(), "two slashes make a host"),
+        ("file://./dir", ABSOLUTE.into(), "relative"),
+        ("file://", NO_DIRECTORY.into(), "nothing"),
+        ("file://localhost", NO_DIRECTORY.into(), "a host alone"),
+        ("file://?limit=1", NO_DIRECTORY.into(), "a limit alone"),
+        ("file:///100%", PERCENT.into(), "a lone percent sign"),
+        ("file:///%é", PERCENT.into(), "no hexadecimal digits"),
+        (
+            "file:///a%00b",
+            "the directory holds a NUL character (%00)".into(),
+            "no system has such paths",
+        ),
+        (
+            "file:///%ff",
+            "the directory is not UTF-8 once percent-decoded".into(),
+            "could not be shown",
+        ),
+        ("file:///dir?limit=0", limit("0"), "no room for anything"),
+        ("file:///dir?limit=", limit(""), "no number"),
+        ("file:///dir?limit", limit(""), "no value"),
+        ("file:///dir?limit=100MB", limit("100MB"), "no units"),
+        ("file:///dir?limit=-1", limit("-1"), "no sign"),
+        ("file:///dir?limit=1.5", limit("1.5"), "no fractions"),
+        ("file:///dir?limit=18446744073709551616", limit("18446744073709551616"), "too large"),
+        ("file:///dir?limit=1&limit=2", "`limit` is given twice".into(), "which one?"),
+        ("file:///dir?limit=1&age=2", option("age"), "not ours"),
+        ("file:///dir?Limit=1", option("Limit"), "keys have case"),
+        ("file:///dir?", option(""), "nothing after the question mark"),
+        ("file:///dir?limit=1&", option(""), "nothing after the ampersand"),
+    ];
+    for (text, message, reason) in cases {
+        match text.parse::<ExporterUrl>() {
+            Ok(url) => panic!("{text} was read as {url}: {reason}"),
+            Err(error) => {
+                assert_eq!(error.to_string(), message, "{text}: {reason}");
+                let shown = format!("{error} {error:?}");
+                assert!(!shown.contains("hunter2"), "{text}: shows the password");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_canonical_form_fills_in_what_was_left_out() {
+    let cases = [
+        ("HOST", "grpc://host:4317"),
+        ("grpcs://[::0:1]/", "grpcs://[::1]:4317"),
+        ("http://host", "http://host:4318/v1/traces"),
+        ("HTTPS://host:443/a%20b", "https://host:443/a%20b"),
+        ("file://localhost/a%20b%3f", "file:///a%20b%3F?limit=104857600"),
+        ("file:///café?limit=5", "file:///caf%C3%A9?limit=5"),
+    ];
+    for (text, canonical) in cases {
+        let url: ExporterUrl = text.parse().unwrap();
+        assert_eq!(url.to_string(), canonical, "{text}");
+    }
+}
+
+#[test]
+fn deserializes_from_text_with_the_same_rules() {
+    let url: ExporterUrl = serde_json::from_str("\"collector\"").unwrap();
+    assert_eq!(url, "grpc://collector:4317".parse().unwrap());
+    let error = serde_json::from_str::<ExporterUrl>("\"host:0\"").unwrap_err();
+    assert!(error.to_string().starts_with("\"0\" is not a port from 1 to 65535"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in ".*") {
+        let _ = text.parse::<ExporterUrl>();
+    }
+
+    #[test]
+    fn what_is_read_reads_the_same_in_its_canonical_form(
+        text in "((grpcs?|https?|file)://)?[a-z0-9.:/?#@%\\[\\] é=&]{0,12}(\\?limit=[0-9]{0,3})?"
+    ) {
+        if let Ok(url) = text.parse::<ExporterUrl>() {
+            prop_assert_eq!(&url.to_string().parse::<ExporterUrl>().unwrap(), &url);
+            // What the transports build from it must be a URI to them as well.
+            if let Target::Http { authority, path, .. } = url.target() {
+                let uri = http::Uri::builder()
+                    .scheme("http")
+                    .authority(authority.to_string())
+                    .path_and_query(path.as_str())
+                    .build()
+                    .unwrap();
+                prop_assert_eq!(uri.path(), path);
+                prop_assert_eq!(uri.port_u16(), Some(authority.port));
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown(
+        head in "((grpcs?|https?|file|tcp)://)?[a-z:/?#]{0,4}",
+        tail in "[a-z0-9:/?#.]{0,6}",
+    ) {
+        let text = format!("{head}hunter2@{tail}");
+        if let Err(error) = text.parse::<ExporterUrl>() {
+            let shown = format!("{error} {error:?}");
+            prop_assert!(!shown.contains("hunter2"), "{}: {}", text, shown);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! What the operator writes: the `tracing_service` section.
+//!
+//! The section lives in the service's own YAML document, beside whatever else the service keeps
+//! there; other sections are not looked at. A document without it means that tracing is off.
+//!
+//! ```yaml
+//! tracing_service:
+//!   enabled: yes
+//!   exporter_url: grpcs://collector.example.com:4317
+//!   sampling_rate_per_million: 10_000
+//!   ca_certs:
+//!     - /etc/checkout/collector-ca.pem
+//!   https_keypairs:
+//!     - key_file: /etc/checkout/client.key
+//!       cert_file: /etc/checkout/client.pem
+//!   service_name: checkout
+//!   resource_attributes:
+//!     deployment.environment.name: production
+//!     team.oncall: true
+//!   response_header: server-timing
+//! ```
+//!
+//! | key | value | when left out |
+//! |---|---|---|
+//! | `enabled` | `yes`, `yeah`, `y`, `true`, `1`, `on` or `no`, `nope`, `n`, `false`, `0`, `off`, in any case | off |
+//! | `exporter_url` | where spans go, see [`ExporterUrl`] | an error when enabled |
+//! | `sampling_rate_per_million` | traces begun here that are recorded, of each million: 0 to 1000000 | 0, and a warning at start |
+//! | `ca_certs` | list of PEM files with the certificate authorities that may vouch for the collector | the system's |
+//! | `https_keypairs` or `keypairs` | list of `key_file` and `cert_file`: PEM files with which the service identifies itself | no client certificate |
+//! | `service_name` | what the service is called in every span | `OTEL_SERVICE_NAME`, then the name given in code |
+//! | `resource_attributes` | mapping of names to text, numbers, `true` or `false`, sent with every batch | none |
+//! | `response_header` | how a recorded response names its trace: `server-timing`, `traceresponse` or `off` | `server-timing` |
+//!
+//! A key without a value, other than `enabled`, counts as left out.
+//!
+//! # What is checked, and when
+//!
+//! While `enabled` is off or absent nothing else in the section is looked at, so that tracing can
+//! be switched off without tidying up (only a misspelt `enabled`, such as `enable`, is still
+//! reported). Otherwise all of it is checked before the service starts, and
+//! [`ConfigError`] lists everything that is wrong, each with its line and column:
+//!
+//! - unknown and repeated keys, values of the wrong kind, rates out of range;
+//! - `enabled` without `exporter_url`;
+//! - certificates with an `http` or `file` URL, which never use them;
+//! - `keypairs` beside `https_keypairs`: they are two spellings of one key.
+//!
+//! Files with certificates are opened when the service starts, not here.
+//!
+//! # Example: the section in a document of its own
+#![cfg_attr(feature = "yaml", doc = "```")]
+#![cfg_attr(not(feature = "yaml"), doc = "```ignore")]
+//! use tower_otlp::TracingServiceConfig;
+//!
+//! let error = TracingServiceConfig::from_yaml_str(
+//!     "tracing_service:
+//!   enabled: on
+//!   exporter_url: tcp://collector:4317
+//!   sampling_rate: 10_000
+//! ",
+//! )
+//! .unwrap_err();
+//!
+//! assert_eq!(
+//!     error.to_string(),
+//!     "line 3, column 17: tracing_service.exporter_url: \
+//!      unknown scheme \"tcp\": use grpc, grpcs, http, https or file\n\
+//!      line 4, column 3: tracing_service.sampling_rate: \
+//!      unknown key, did you mean `sampling_rate_per_million`?"
+//! );
+//! ```
+//!
+//! # Example: the section inside the service's own type
+//!
+//! [`TracingServiceConfig`] is `Deserialize` in every self-describing format. With `serde(default)`
+//! a missing section means off. serde-saphyr adds positions; its own rendering of errors can quote
+//! neighbouring lines, and with them secrets, unless `with_snippet` is off in its options.
+//!
+//! ```
+//! use tower_otlp::TracingServiceConfig;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Settings {
+//!     listen: String,
+//!     #[serde(default)]
+//!     tracing_service: TracingServiceConfig,
+//! }
+//!
+//! let settings: Settings = serde_json::from_str(
+//!     r#"{
+//!         "listen": "127.0.0.1:8080",
+//!         "tracing_service": { "enabled": true, "exporter_url": "collector:4317" }
+//!     }"#,
+//! )?;
+//! # let _ = (settings.listen, settings.tracing_service);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
+//! # Example: no document at all
+//!
+//! ```
+//! use tower_otlp::TracingServiceConfig;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = TracingServiceConfig::new("grpc://collector:4317".parse()?)
+//!     .sampling_rate_per_million(10_000)
+//!     .service_name("checkout");
+//! # let _ = config;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::path::PathBuf;
+
+use opentelemetry::KeyValue;
+use serde::de::{Deserialize, Deserializer, Error as _};
+
+use self::node::Node;
+use crate::context::ResponseHeader;
+use crate::sampling::SamplingRate;
+
+#[cfg(feature = "yaml")]
+mod document;
+pub(crate) mod env;
+mod error;
+mod exporter_url;
+mod nearest;
+mod node;
+mod section;
+
+pub use self::error::{ConfigError, Problem};
+pub(crate) use self::exporter_url::Target;
+pub use self::exporter_url::{ExporterUrl, ParseExporterUrlError};
+
+/// The `tracing_service` section: whether spans are recorded, which, and where they go.
+///
+/// Read it from a document with `from_yaml_file` or `from_yaml_str`, as part of a type of your own
+/// with `Deserialize`, or write it in code with [`new`](Self::new). The [module](self) explains
+/// every key. Defaults to [`disabled`](Self::disabled).
+///
+/// Setters keep what they are given; it is checked once, when the service starts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TracingServiceConfig {
+    enabled: bool,
+    exporter_url: Option<ExporterUrl>,
+    sampling_rate_per_million: Option<u32>,
+    service_name: Option<String>,
+    resource_attributes: Vec<KeyValue>,
+    response_header: ResponseHeader,
+    ca_certs: Vec<PathBuf>,
+    keypairs: Vec<KeyPair>,
+}
+
+impl TracingServiceConfig {
+    /// Records spans and sends them to `exporter_url`.
+    ///
+    /// Like a section without the key, it begins no recorded trace until a rate is set with
+    /// [`sampling_rate_per_million`](Self::sampling_rate_per_million); it joins those of sampled
+    /// callers.
+    pub fn new(exporter_url: ExporterUrl) -> Self {
+        Self { enabled: true, exporter_url: Some(exporter_url), ..Self::default() }
+    }
+
+    /// Records nothing; the context of callers still travels on.
+    pub fn disabled() -> Self {
+        Self::default()
+    }
+
+    /// Switches recording on or off.
+    #[must_use]
+    pub fn enabled(self, enabled: bool) -> Self {
+        Self { enabled, ..self }
+    }
+
+    /// Replaces the place where spans go, for example by that of a command-line option.
+    #[must_use]
+    pub fn exporter_url(self, exporter_url: ExporterUrl) -> Self {
+        Self { exporter_url: Some(exporter_url), ..self }
+    }
+
+    /// How many of a million traces that begin here are recorded: 0 to 1000000, where more is an
+    /// error at start. Defaults to 0, with a warning at start.
+    #[must_use]
+    pub fn sampling_rate_per_million(self, rate: u32) -> Self {
+        Self { sampling_rate_per_million: Some(rate), ..self }
+    }
+
+    /// What the service is called (`service.name`); must not be empty. Defaults to the variable
+    /// `OTEL_SERVICE_NAME`, then to the name given at start.
+    #[must_use]
+    pub fn service_name(self, name: impl Into<String>) -> Self {
+        Self { service_name: Some(name.into()), ..self }
+    }
+
+    /// Adds an attribute of the resource, in place of an earlier one of the same name. The name
+    /// must not be empty, nor `service.name`, which [`service_name`](Self::service_name) sets.
+    #[must_use]
+    pub fn resource_attribute(mut self, attribute: KeyValue) -> Self {
+        self.resource_attributes.retain(|earlier| earlier.key != attribute.key);
+        self.resource_attributes.push(attribute);
+        self
+    }
+
+    /// Adds attributes of the resource, each as by
+    /// [`resource_attribute`](Self::resource_attribute).
+    #[must_use]
+    pub fn resource_attributes(self, attributes: impl IntoIterator<Item = KeyValue>) -> Self {
+        attributes.into_iter().fold(self, Self::resource_attribute)
+    }
+
+    /// The header by which a recorded response names its trace. Defaults to `Server-Timing`.
+    #[must_use]
+    pub fn response_header(self, header: ResponseHeader) -> Self {
+        Self { response_header: header, ..self }
+    }
+
+    /// Adds PEM files with the certificate authorities that may vouch for the collector; they
+    /// replace those of the system.
+    #[must_use]
+    pub fn ca_certs<P: Into<PathBuf>>(mut self, files: impl IntoIterator<Item = P>) -> Self {
+        self.ca_certs.extend(files.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a client certificate: the PEM files with its private key and with its chain.
+    #[must_use]
+    pub fn keypair(mut self, key_file: impl Into<PathBuf>, cert_file: impl Into<PathBuf>) -> Self {
+        self.keypairs.push(KeyPair { key_file: key_file.into(), cert_file: cert_file.into() });
+        self
+    }
+
+    /// The settings, in types that hold valid values only; `None` when recording is off, in which
+    /// case nothing else was looked at.
+    ///
+    /// # Errors
+    ///
+    /// All contradictions at once, in the words used for documents.
+    pub(crate) fn check(&self) -> Result<Option<Settings<'_>>, ConfigError> {
+        if !self.enabled {
+            return Ok(None);
+        }
+        let contradictions = self.contradictions();
+        let rate = SamplingRate::try_from(self.sampling_rate_per_million.unwrap_or_default());
+        match (&self.exporter_url, rate) {
+            (Some(exporter_url), Ok(sampling_rate)) if contradictions.is_empty() => {
+                Ok(Some(Settings { exporter_url, sampling_rate, config: self }))
+            }
+            _ => {
+                let problem = |(key, message)| Problem::new(None, section::path(key), message);
+                Err(ConfigError::new(contradictions.into_iter().map(problem).collect()))
+            }
+        }
+    }
+
+    /// What the types of the fields cannot rule out, with the key to correct.
+    fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if self.enabled && self.exporter_url.is_none() {
+            found.push((
+                "exporter_url",
+                "missing, although tracing is enabled: write for example grpc://collector:4317"
+                    .to_owned(),
+            ));
+        }
+        if let Some(rate) = self.sampling_rate_per_million
+            && SamplingRate::try_from(rate).is_err()
+        {
+            found.push(("sampling_rate_per_million", section::rate_must_be(rate)));
+        }
+        if self.service_name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+            found.push(("service_name", section::MUST_NOT_BE_EMPTY.to_owned()));
+        }
+        for attribute in &self.resource_attributes {
+            if let Err(message) = section::attribute_name(attribute.key.as_str()) {
+                found.push(("resource_attributes", message.to_owned()));
+            }
+        }
+        let useless = match self.exporter_url.as_ref().map(ExporterUrl::target) {
+            Some(Target::Http { tls: false, .. }) => {
+                "certificates have no use with an http URL, which is never TLS: \
+                 write https, or remove them"
+            }
+            Some(Target::File { .. }) => {
+                "certificates have no use with a file URL, which makes no connection: remove them"
+            }
+            Some(Target::Http { tls: true, .. } | Target::Grpc { .. }) | None => return found,
+        };
+        if !self.ca_certs.is_empty() {
+            found.push(("ca_certs", useless.to_owned()));
+        }
+        if !self.keypairs.is_empty() {
+            found.push(("keypairs", useless.to_owned()));
+        }
+        found
+    }
+}
+
+/// Reads the section itself: the value of `tracing_service`, under whatever name it is a field.
+///
+/// # Errors
+///
+/// All problems in one message, with positions where the format gives them.
+impl<'de> Deserialize<'de> for TracingServiceConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let section = Node::deserialize(deserializer)?;
+        section::resolve(&section).map_err(|error| D::Error::custom(error.one_line()))
+    }
+}
+
+/// A checked [`TracingServiceConfig`] that records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings<'a> {
+    exporter_url: &'a ExporterUrl,
+    sampling_rate: SamplingRate,
+    config: &'a TracingServiceConfig,
+}
+
+impl<'a> Settings<'a> {
+    pub(crate) fn exporter_url(self) -> &'a ExporterUrl {
+        self.exporter_url
+    }
+
+    pub(crate) fn sampling_rate(self) -> SamplingRate {
+        self.sampling_rate
+    }
+
+    /// No rate was written, so that no trace begins here: worth a warning at start.
+    pub(crate) fn rate_is_missing(self) -> bool {
+        self.config.sampling_rate_per_million.is_none()
+    }
+
+    /// For [`env::service_name`]; never blank.
+    pub(crate) fn service_name(self) -> Option<&'a str> {
+        self.config.service_name.as_deref()
+    }
+
+    /// Each name once, and none of them `service.name`.
+    pub(crate) fn resource_attributes(self) -> &'a [KeyValue] {
+        &self.config.resource_attributes
+    }
+
+    pub(crate) fn response_header(self) -> ResponseHeader {
+        self.config.response_header
+    }
+
+    /// Empty means the certificate authorities of the system.
+    pub(crate) fn ca_certs(self) -> &'a [PathBuf] {
+        &self.config.ca_certs
+    }
+
+    pub(crate) fn keypairs(self) -> &'a [KeyPair] {
+        &self.config.keypairs
+    }
+
+    /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
+    /// are configured.
+    pub(crate) fn uses_tls(self) -> bool {
+        let has_certificates = !self.ca_certs().is_empty() || !self.keypairs().is_empty();
+        match self.exporter_url.target() {
+            Target::Grpc { tls, .. } => *tls || has_certificates,
+            Target::Http { tls, .. } => *tls,
+            Target::File { .. } => false,
+        }
+    }
+}
+
+/// The PEM files of a client certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct KeyPair {
+    pub(crate) key_file: PathBuf,
+    pub(crate) cert_file: PathBuf,
+}
+
+#[cfg(test)]
+mod tests;
