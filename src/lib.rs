@@ -1,5 +1,4 @@
-//! Distributed tracing for tower, axum, tonic and hyper services.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -9,11 +8,15 @@ mod pipeline;
 mod record;
 mod sampling;
 mod sink;
+pub mod trace;
+mod tracing_service;
 
 pub use opentelemetry;
 
-pub use config::{ConfigError, ExporterUrl, TracingServiceConfig};
+pub use config::{ConfigError, ExporterUrl, ParseExporterUrlError, TracingServiceConfig};
 pub use context::{ResponseHeader, TraceContext};
 pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, SamplingRate};
+pub use trace::{ResponseBody, ResponseFuture, Trace, TraceLayer};
+pub use tracing_service::{InMemorySpans, StartError, TracingService};

@@ -1,0 +1,32 @@
+//! Span buffers that wait to be used again, a few for each thread.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::span::Shared;
+
+pub(super) fn take() -> Arc<Shared> {
+    POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// Keeps the buffer, unless someone still holds it, it has grown large, or there are enough.
+pub(super) fn give_back(mut shared: Arc<Shared>) {
+    if Arc::get_mut(&mut shared).is_some_and(|shared| shared.capacity() <= MAX_CAPACITY) {
+        // Fails only while the thread is being torn down: then the buffer goes, too.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < MAX_POOLED {
+                pool.push(shared);
+            }
+        });
+    }
+}
+
+thread_local! {
+    static POOL: RefCell<Vec<Arc<Shared>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Buffers for one thread. More requests than this may be under way; they allocate.
+const MAX_POOLED: usize = 64;
+/// Bytes of a buffer that is kept. A usual span has some 500.
+const MAX_CAPACITY: usize = 8 << 10;

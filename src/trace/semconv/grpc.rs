@@ -1,0 +1,98 @@
+//! gRPC server spans.
+
+use ::http::StatusCode;
+
+use super::{RequestHead, Verdict, error_type, push_server};
+use crate::grpc_status::{self, GrpcStatus};
+use crate::record::SpanBuffer;
+use crate::trace::span::End;
+
+/// Writes the attributes that a request's head gives, and the name.
+pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
+    let path = head.uri.path();
+    let method = path.strip_prefix('/').unwrap_or(path);
+    span.push_str("rpc.system.name", "grpc");
+    if !method.is_empty() {
+        span.push_peer_str("rpc.method", method);
+    }
+    push_server(span, head);
+    span.set_name(&[if method.is_empty() { "grpc" } else { method }]);
+}
+
+/// The status that the call ended with, as its client sees it.
+pub(in crate::trace) fn status(http: Option<StatusCode>, end: &End<'_>) -> GrpcStatus {
+    let told = match end {
+        End::Trailers(trailers) => GrpcStatus::from_headers(trailers),
+        End::Cancelled => Some(GrpcStatus::CANCELLED),
+        End::Panicked | End::Error(_) => Some(GrpcStatus::UNKNOWN),
+        End::Complete => None,
+    };
+    told.unwrap_or_else(|| http.map_or(GrpcStatus::UNKNOWN, GrpcStatus::from_http))
+}
+
+/// Judges a call that ended with `status`.
+pub(in crate::trace) fn verdict(status: GrpcStatus, end: &End<'_>) -> Verdict<'static> {
+    if !status.is_server_error() {
+        // The client's fault or wish: no error, and so no description either.
+        return Verdict::default();
+    }
+    match end {
+        End::Panicked => Verdict::error(error_type::PANIC),
+        End::Error(error) => Verdict::described(status.name(), error.to_string()),
+        End::Trailers(trailers) => {
+            Verdict::described(status.name(), grpc_status::message(trailers).into_owned())
+        }
+        End::Complete | End::Cancelled => Verdict::error(status.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_status_and_verdict() {
+        let trailers = |status: &'static str, message: &'static str| {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static(status));
+            trailers.insert("grpc-message", HeaderValue::from_static(message));
+            trailers
+        };
+        let ok = trailers("0", "");
+        let not_found = trailers("5", "no such user");
+        let internal = trailers("13", "disk%20full");
+        let odd = trailers("99", "odd");
+        let empty = HeaderMap::new();
+        type Row<'a> = (Option<u16>, End<'a>, &'a str, Option<&'a str>, &'a str, &'a str);
+        let rows: [Row<'_>; 11] = [
+            (Some(200), End::Trailers(&ok), "OK", None, "", "success"),
+            (Some(200), End::Trailers(&not_found), "NOT_FOUND", None, "", "the client's fault"),
+            (
+                Some(200),
+                End::Trailers(&internal),
+                "INTERNAL",
+                Some("INTERNAL"),
+                "disk full",
+                "the server's fault, in its words",
+            ),
+            (Some(200), End::Trailers(&odd), "UNKNOWN", Some("UNKNOWN"), "odd", "no gRPC code"),
+            (Some(200), End::Trailers(&empty), "UNKNOWN", Some("UNKNOWN"), "", "no status"),
+            (Some(200), End::Complete, "UNKNOWN", Some("UNKNOWN"), "", "no trailers"),
+            (Some(401), End::Complete, "UNAUTHENTICATED", None, "", "answered by HTTP middleware"),
+            (Some(503), End::Complete, "UNAVAILABLE", Some("UNAVAILABLE"), "", "and at fault"),
+            (Some(200), End::Cancelled, "CANCELLED", None, "", "the client went away"),
+            (None, End::Panicked, "UNKNOWN", Some("panic"), "", "the service panicked"),
+            (None, End::Error(&"boom"), "UNKNOWN", Some("UNKNOWN"), "boom", "it failed"),
+        ];
+        for (http, end, name, error_type, description, why) in rows {
+            let http = http.map(|code| StatusCode::from_u16(code).unwrap());
+            let status = status(http, &end);
+            assert_eq!(status.name(), name, "{why}");
+            let verdict = verdict(status, &end);
+            assert_eq!(verdict.error_type, error_type, "{why}");
+            assert_eq!(verdict.description, description, "{why}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! HTTP server spans.
+
+use std::borrow::Cow;
+
+use ::http::{StatusCode, Version, header};
+
+use super::{RequestHead, Verdict, error_type, push_server};
+use crate::record::SpanBuffer;
+use crate::trace::span::End;
+
+/// Writes the attributes that a request's head gives, and the name.
+pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
+    let method = head.method.as_str();
+    let known = is_known(method);
+    span.push_str("http.request.method", if known { method } else { "_OTHER" });
+    if !known {
+        span.push_peer_str("http.request.method_original", method);
+    }
+    span.push_peer_str("url.path", head.uri.path());
+    // A request that names no scheme came straight to this server, over a transport that the
+    // layer cannot see.
+    span.push_str("url.scheme", head.uri.scheme_str().unwrap_or("http"));
+    if let Some(query) = head.uri.query() {
+        span.push_peer_str("url.query", &redact(query));
+    }
+    push_server(span, head);
+    if let Some(version) = version(head.version) {
+        span.push_str("network.protocol.version", version);
+    }
+    if let Some(agent) = head.headers.get(header::USER_AGENT) {
+        span.push_peer_str("user_agent.original", &String::from_utf8_lossy(agent.as_bytes()));
+    }
+
+    let name = if known { method } else { "HTTP" };
+    match route(head) {
+        Some(route) => {
+            span.push_str("http.route", route);
+            span.set_name(&[name, " ", route]);
+        }
+        None => span.set_name(&[name]),
+    }
+}
+
+/// Judges how a request ended that was answered with `status`, or not at all.
+pub(in crate::trace) fn verdict<'a>(status: Option<&'a StatusCode>, end: &End<'_>) -> Verdict<'a> {
+    match (end, status) {
+        // 4xx is the client's fault, so no error of a server span.
+        (End::Complete | End::Trailers(_), Some(status)) => match status.as_u16() {
+            100..500 => Verdict::default(),
+            _ => Verdict::error(status.as_str()),
+        },
+        (End::Complete | End::Trailers(_), None) => Verdict::default(),
+        (End::Cancelled, _) => Verdict::error(error_type::CANCELLED),
+        (End::Panicked, _) => Verdict::error(error_type::PANIC),
+        (End::Error(error), None) => Verdict::described(error_type::SERVICE, error.to_string()),
+        (End::Error(error), Some(_)) => Verdict::described(error_type::BODY, error.to_string()),
+    }
+}
+
+/// The route that an axum `Router` matched. Only seen by layers inside the router
+/// (`Router::layer`, `Router::route_layer`).
+fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
+    #[cfg(feature = "axum")]
+    return head.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str());
+    #[cfg(not(feature = "axum"))]
+    {
+        let _ = head.extensions;
+        None
+    }
+}
+
+/// The methods of RFC 9110, PATCH (RFC 5789) and QUERY, in exactly this case.
+fn is_known(method: &str) -> bool {
+    matches!(
+        method,
+        "GET"
+            | "POST"
+            | "PUT"
+            | "DELETE"
+            | "HEAD"
+            | "OPTIONS"
+            | "PATCH"
+            | "CONNECT"
+            | "TRACE"
+            | "QUERY"
+    )
+}
+
+fn version(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_09 => Some("0.9"),
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        Version::HTTP_3 => Some("3"),
+        _ => None,
+    }
+}
+
+/// Replaces the values of query parameters that are known to be secrets.
+fn redact(query: &str) -> Cow<'_, str> {
+    let is_secret =
+        |pair: &str| pair.split_once('=').is_some_and(|(key, _)| SECRET_PARAMETERS.contains(&key));
+    if !query.split('&').any(is_secret) {
+        return Cow::Borrowed(query);
+    }
+    let mut redacted = String::with_capacity(query.len() + 16);
+    for (i, pair) in query.split('&').enumerate() {
+        if i > 0 {
+            redacted.push('&');
+        }
+        match pair.split_once('=') {
+            Some((key, _)) if is_secret(pair) => {
+                redacted.push_str(key);
+                redacted.push_str("=REDACTED");
+            }
+            _ => redacted.push_str(pair),
+        }
+    }
+    Cow::Owned(redacted)
+}
+
+/// Signatures and credentials in the signed URLs of the large object stores.
+const SECRET_PARAMETERS: [&str; 7] = [
+    "AWSAccessKeyId",
+    "Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Goog-Signature",
+    "sig",
+];
+
+#[cfg(test)]
+mod tests {
+    use ::http::{HeaderMap, Request};
+    use opentelemetry::trace::{SpanId, SpanKind, TraceFlags, TraceId};
+
+    use super::*;
+    use crate::record::{RecordedSpan, SpanHead, SpanLimits, decode_span};
+
+    fn started(request: &Request<()>) -> RecordedSpan {
+        let mut span = SpanBuffer::default();
+        let head = SpanHead {
+            trace_id: TraceId::from(1),
+            span_id: SpanId::from(1),
+            flags: TraceFlags::SAMPLED,
+            tracestate: "",
+            parent: None,
+            kind: SpanKind::Server,
+            start_unix_nanos: 1,
+        };
+        span.start(&head, SpanLimits::default());
+        start(&mut span, &RequestHead::of(request));
+        decode_span(span.finish_after(1))
+    }
+
+    #[test]
+    fn the_conventions_are_followed() {
+        let request = |method: &str, uri: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri(uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            request.body(()).unwrap()
+        };
+        let long = "x".repeat(5000);
+        type Expected<'a> = &'a [(&'a str, &'a str)];
+        let rows: &[(Request<()>, &str, Expected<'_>, &str)] = &[
+            (
+                request("GET", "/users/42?a=1", &[("host", "h:8080"), ("user-agent", "curl")]),
+                "GET",
+                &[
+                    ("http.request.method", "GET"),
+                    ("url.path", "/users/42"),
+                    ("url.scheme", "http"),
+                    ("url.query", "a=1"),
+                    ("server.address", "h"),
+                    ("server.port", "8080"),
+                    ("network.protocol.version", "1.1"),
+                    ("user_agent.original", "curl"),
+                ],
+                "HTTP/1.1 origin form",
+            ),
+            (
+                request("POST", "https://user:secret@h/p", &[("host", "other")]),
+                "POST",
+                &[
+                    ("http.request.method", "POST"),
+                    ("url.path", "/p"),
+                    ("url.scheme", "https"),
+                    ("server.address", "h"),
+                    ("network.protocol.version", "1.1"),
+                ],
+                "the authority goes before Host, and userinfo is not shown",
+            ),
+            (
+                request("Put", "/", &[]),
+                "HTTP",
+                &[
+                    ("http.request.method", "_OTHER"),
+                    ("http.request.method_original", "Put"),
+                    ("url.path", "/"),
+                    ("url.scheme", "http"),
+                    ("network.protocol.version", "1.1"),
+                ],
+                "methods are case-sensitive",
+            ),
+            (
+                request("QUERY", "/", &[]),
+                "QUERY",
+                &[
+                    ("http.request.method", "QUERY"),
+                    ("url.path", "/"),
+                    ("url.scheme", "http"),
+                    ("network.protocol.version", "1.1"),
+                ],
+                "QUERY is known",
+            ),
+            (
+                request("GET", "/", &[("user-agent", &long)]),
+                "GET",
+                &[
+                    ("http.request.method", "GET"),
+                    ("url.path", "/"),
+                    ("url.scheme", "http"),
+                    ("network.protocol.version", "1.1"),
+                    ("user_agent.original", &long[..4096]),
+                ],
+                "values of the peer are cut at 4 KiB",
+            ),
+        ];
+        for (request, name, attributes, why) in rows {
+            let span = started(request);
+            assert_eq!(span.name, *name, "{why}");
+            let found: Vec<_> =
+                span.attributes.iter().map(|kv| (kv.key.as_str(), kv.value.to_string())).collect();
+            let found: Vec<_> = found.iter().map(|(k, v)| (*k, v.as_str())).collect();
+            assert_eq!(found, *attributes, "{why}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_the_query_are_redacted() {
+        let rows = [
+            ("a=1&b=2", "a=1&b=2", "no secret"),
+            ("a=b&AWSAccessKeyId=X&c=d", "a=b&AWSAccessKeyId=REDACTED&c=d", "in the middle"),
+            ("sig=X&sig=Y", "sig=REDACTED&sig=REDACTED", "twice"),
+            ("sig=X&&", "sig=REDACTED&&", "empty parameters behind it stay"),
+            ("&&sig=X", "&&sig=REDACTED", "and before it"),
+            ("sig=X&aa&bb", "sig=REDACTED&aa&bb", "parameters without value stay"),
+            ("sig=a=b", "sig=REDACTED", "a value may hold ="),
+            ("sig", "sig", "there is nothing to hide"),
+            ("SIG=X", "SIG=X", "keys are case-sensitive"),
+            ("mysig=X", "mysig=X", "another key"),
+            ("Signature=1&X-Goog-Signature=2", "Signature=REDACTED&X-Goog-Signature=REDACTED", ""),
+            (
+                "X-Amz-Signature=1&X-Amz-Credential=2&X-Amz-Security-Token=3",
+                "X-Amz-Signature=REDACTED&X-Amz-Credential=REDACTED&X-Amz-Security-Token=REDACTED",
+                "all of Amazon's",
+            ),
+        ];
+        for (query, expected, why) in rows {
+            assert_eq!(redact(query), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn every_end_has_its_verdict() {
+        let trailers = HeaderMap::new();
+        let rows: [(Option<u16>, End<'_>, Option<&str>, &str); 12] = [
+            (Some(100), End::Complete, None, ""),
+            (Some(200), End::Complete, None, ""),
+            (Some(302), End::Complete, None, ""),
+            (Some(404), End::Complete, None, ""),
+            (Some(500), End::Complete, Some("500"), ""),
+            (Some(599), End::Trailers(&trailers), Some("599"), ""),
+            (Some(600), End::Complete, Some("600"), ""),
+            (Some(200), End::Cancelled, Some("cancelled"), ""),
+            (None, End::Cancelled, Some("cancelled"), ""),
+            (None, End::Panicked, Some("panic"), ""),
+            (None, End::Error(&"boom"), Some("service_error"), "boom"),
+            (Some(200), End::Error(&"boom"), Some("body_error"), "boom"),
+        ];
+        for (status, end, error_type, description) in rows {
+            let status = status.map(|code| StatusCode::from_u16(code).unwrap());
+            let verdict = verdict(status.as_ref(), &end);
+            assert_eq!(verdict.error_type, error_type, "{status:?} {end:?}");
+            assert_eq!(verdict.description, description, "{status:?} {end:?}");
+        }
+    }
+
+    #[test]
+    fn every_version_has_its_name() {
+        let mut request = Request::new(());
+        for (version, name) in [
+            (Version::HTTP_09, "0.9"),
+            (Version::HTTP_10, "1.0"),
+            (Version::HTTP_11, "1.1"),
+            (Version::HTTP_2, "2"),
+            (Version::HTTP_3, "3"),
+        ] {
+            *request.version_mut() = version;
+            let span = started(&request);
+            let found = span.attribute("network.protocol.version").map(ToString::to_string);
+            assert_eq!(found.as_deref(), Some(name));
+        }
+    }
+}

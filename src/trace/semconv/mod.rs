@@ -1,0 +1,172 @@
+//! What a span says, by the OpenTelemetry semantic conventions.
+//!
+//! [`http`] and [`grpc`] write attributes and name of one protocol each and judge how a request
+//! ended; here stands what they share. Conventions v1.44.0; the HTTP ones are stable, the RPC
+//! ones a release candidate.
+
+pub(super) mod grpc;
+pub(super) mod http;
+
+use ::http::{Extensions, HeaderMap, Method, Request, Uri, Version, header};
+
+use crate::record::SpanBuffer;
+
+/// The head of a request, without the type of its body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestHead<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) version: Version,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) extensions: &'a Extensions,
+}
+
+impl<'a> RequestHead<'a> {
+    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+}
+
+/// The protocol that a request speaks, seen from its content type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http,
+    Grpc,
+}
+
+/// How a request went, in the words of a span.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict<'a> {
+    /// Present exactly when the span's status is an error.
+    pub(super) error_type: Option<&'a str>,
+    /// What happened, where `error_type` does not say it all.
+    pub(super) description: String,
+}
+
+impl<'a> Verdict<'a> {
+    fn error(error_type: &'a str) -> Self {
+        Self::described(error_type, String::new())
+    }
+
+    fn described(error_type: &'a str, description: String) -> Self {
+        Self { error_type: Some(error_type), description }
+    }
+}
+
+impl Protocol {
+    /// `application/grpc` and its subtypes are gRPC; `application/grpc-web` is not: its trailers
+    /// are in the body, where only a translating layer reads them.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+        match content_type.and_then(|value| value.strip_prefix(b"application/grpc")) {
+            Some([] | [b'+' | b';' | b' ', ..]) => Self::Grpc,
+            _ => Self::Http,
+        }
+    }
+}
+
+/// `server.address` and `server.port`: whom the client asked for, from `:authority` or `Host`.
+fn push_server(span: &mut SpanBuffer, head: &RequestHead<'_>) {
+    let authority = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => match head.headers.get(header::HOST).map(|host| host.to_str()) {
+            Some(Ok(host)) => host,
+            _ => return,
+        },
+    };
+    // Userinfo is no part of the address, and a secret.
+    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host_port)| host_port);
+    let Some((address, port)) = split_host_port(host_port) else { return };
+    span.push_peer_str("server.address", address);
+    if let Some(port) = port {
+        span.push_i64("server.port", port.into());
+    }
+}
+
+/// Host, without the brackets of an IPv6 address, and port, when it is a number.
+fn split_host_port(host_port: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match host_port.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            match rest.strip_prefix(':') {
+                Some(port) => (host, port),
+                None if rest.is_empty() => (host, ""),
+                None => return None,
+            }
+        }
+        None => host_port.split_once(':').unwrap_or((host_port, "")),
+    };
+    // What has colons left is an IPv6 address without brackets, or garbage.
+    if host.is_empty() || port.contains(':') {
+        return None;
+    }
+    Some((host, port.parse().ok()))
+}
+
+/// `error.type` of ends that have no status code of their own. All there are, for HTTP and gRPC:
+/// a small set, as the conventions ask.
+pub(super) mod error_type {
+    /// The client went away, or something outside gave the request up, before the response was
+    /// complete.
+    pub(in crate::trace) const CANCELLED: &str = "cancelled";
+    /// The service panicked.
+    pub(in crate::trace) const PANIC: &str = "panic";
+    /// The service answered with an error instead of a response.
+    pub(in crate::trace) const SERVICE: &str = "service_error";
+    /// The response body ended in an error.
+    pub(in crate::trace) const BODY: &str = "body_error";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_seen_from_the_content_type() {
+        let rows = [
+            ("application/grpc", Protocol::Grpc, "plain"),
+            ("application/grpc+proto", Protocol::Grpc, "with a message format"),
+            ("application/grpc;charset=utf-8", Protocol::Grpc, "with a parameter"),
+            ("application/grpc-web", Protocol::Http, "has no trailers"),
+            ("application/grpc-web+proto", Protocol::Http, "has no trailers"),
+            ("application/grpcfoo", Protocol::Http, "another type"),
+            ("application/json", Protocol::Http, "another type"),
+            ("", Protocol::Http, "empty"),
+        ];
+        for (content_type, expected, why) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+            assert_eq!(Protocol::of(&headers), expected, "{content_type}: {why}");
+        }
+        assert_eq!(Protocol::of(&HeaderMap::new()), Protocol::Http);
+    }
+
+    #[test]
+    fn host_and_port_are_split_without_breaking_ipv6() {
+        let rows = [
+            ("", None, "empty"),
+            (":8080", None, "no host"),
+            ("example.com", Some(("example.com", None)), "no port"),
+            ("example.com:42", Some(("example.com", Some(42))), "both"),
+            ("example.com:port", Some(("example.com", None)), "a port that is no number"),
+            ("127.0.0.1:", Some(("127.0.0.1", None)), "an empty port"),
+            ("127.0.0.1:99999", Some(("127.0.0.1", None)), "a port out of range"),
+            ("[fe80::1]:8080", Some(("fe80::1", Some(8080))), "IPv6"),
+            ("[fe80::1]", Some(("fe80::1", None)), "IPv6 without port"),
+            ("[fe80::1", None, "bracket not closed"),
+            ("[fe80::1]::", None, "too many colons"),
+            ("[fe80::1]x", None, "garbage after the bracket"),
+            ("fe80::1", None, "IPv6 without brackets is ambiguous"),
+            ("[]", None, "empty brackets"),
+        ];
+        for (input, expected, why) in rows {
+            assert_eq!(split_host_port(input), expected, "{input}: {why}");
+        }
+    }
+}

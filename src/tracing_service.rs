@@ -1,0 +1,350 @@
+//! [`TracingService`]: everything put together.
+//!
+//! The one place that knows all rooms: configuration becomes a sink, a pipeline and the settings
+//! of layers here.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use tokio::sync::mpsc;
+
+use crate::config::{ConfigError, Settings, Target, TracingServiceConfig, env};
+use crate::context::ResponseHeader;
+use crate::pipeline::{BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
+use crate::record::{RecordedSpan, SpanLimits, encode_resource, encode_scope};
+use crate::sampling::SamplingRate;
+use crate::sink;
+use crate::trace::{self, Recording, TraceLayer};
+
+/// The running tracing service of a process, or of a part of it.
+///
+/// Made by [`TracingServiceConfig::start`]; gives out layers. There may be several, and none is
+/// global. A program [shuts it down](Self::shutdown) before it ends, to wait for the spans that
+/// are still on their way; a service that is dropped instead is shut down in the background,
+/// which the end of the process may cut short.
+#[derive(Debug)]
+#[must_use = "dropped, it takes no more spans"]
+pub struct TracingService {
+    /// Absent when tracing is disabled, and after a shutdown.
+    pipeline: Option<Pipeline>,
+    intake: Arc<Intake>,
+    scope: Arc<Scope>,
+    recording: Recording,
+    response_header: ResponseHeader,
+}
+
+impl TracingServiceConfig {
+    /// Starts the tracing service of the program called `service_name`.
+    ///
+    /// Connects to nobody: whether a collector is there shows when the first spans are sent, in
+    /// the log (target `tower_otlp`) and in the [stats](TracingService::stats).
+    ///
+    /// The name given here is the last resort. `service_name` of the configuration goes before
+    /// it, and so does the environment variable `OTEL_SERVICE_NAME`.
+    ///
+    /// # Errors
+    ///
+    /// - when the configuration contradicts itself, as [`ConfigError`] says;
+    /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
+    ///   cannot do yet;
+    /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
+    /// - when the operating system refuses a thread.
+    pub fn start(self, service_name: &str) -> Result<TracingService, StartError> {
+        let Some(settings) = self.check()? else {
+            return Ok(TracingService::disabled());
+        };
+        let sink = sink(settings)?;
+        if settings.rate_is_missing() {
+            tracing::warn!(
+                target: "tower_otlp",
+                "tracing is enabled without sampling_rate_per_million: no trace that starts here \
+                 will be recorded, only requests whose caller has sampled them",
+            );
+        }
+        TracingService::run(settings, service_name, sink, BufferLimits::default())
+    }
+
+    /// Starts a tracing service whose spans go to the test that calls this, with whatever else
+    /// is configured. The exporter URL is not used, and need not be set.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), but for the exporter.
+    pub fn start_in_memory(
+        self,
+        service_name: &str,
+    ) -> Result<(TracingService, InMemorySpans), StartError> {
+        let (sink, received) = sink::memory::MemorySink::new();
+        // Each span goes out as it ends: a test waits for spans, not for batches.
+        let limits = BufferLimits { chunk_spans: 1, ..BufferLimits::default() };
+        // Unused, but a configuration without one is refused.
+        let unused = "localhost".parse().expect("a host is an exporter URL");
+        let service = match self.exporter_url(unused).check()? {
+            Some(settings) => TracingService::run(settings, service_name, Box::new(sink), limits)?,
+            None => TracingService::disabled(),
+        };
+        Ok((service, InMemorySpans { received }))
+    }
+}
+
+impl TracingService {
+    /// A tracing service that records everything, for a test that wants to see the spans.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system refuses a thread.
+    ///
+    /// # Example: what a service records
+    ///
+    /// ```
+    /// # async fn run() {
+    /// use http::{Request, Response};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_otlp::{TraceLayer, TracingService};
+    ///
+    /// let (tracing, mut spans) = TracingService::in_memory();
+    /// let service = service_fn(async |_: Request<String>| {
+    ///     Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+    /// });
+    /// let service = TraceLayer::server(&tracing).layer(service);
+    ///
+    /// service.oneshot(Request::new(String::new())).await.unwrap();
+    ///
+    /// let span = spans.next().await.unwrap();
+    /// assert_eq!(span.name, "GET");
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run());
+    /// ```
+    pub fn in_memory() -> (Self, InMemorySpans) {
+        TracingServiceConfig::default()
+            .enabled(true)
+            .sampling_rate_per_million(SamplingRate::ALWAYS.per_million())
+            .start_in_memory("test")
+            .expect("a thread for the exporter")
+    }
+
+    fn disabled() -> Self {
+        Self {
+            pipeline: None,
+            intake: Arc::new(Intake::new(BufferLimits::default())),
+            scope: Arc::new(Scope::default()),
+            recording: Recording::Off,
+            response_header: ResponseHeader::Off,
+        }
+    }
+
+    fn run(
+        settings: Settings<'_>,
+        service_name: &str,
+        sink: Box<dyn Sink>,
+        limits: BufferLimits,
+    ) -> Result<Self, StartError> {
+        let pipeline =
+            Pipeline::start(sink, limits, BatchLimits::default()).map_err(StartError::Thread)?;
+        let resource = resource(settings, service_name);
+        Ok(Self {
+            intake: Arc::clone(pipeline.intake()),
+            pipeline: Some(pipeline),
+            scope: Arc::new(Scope {
+                resource: encode_resource(&resource).into(),
+                scope: encode_scope(SCOPE, VERSION, trace::SCHEMA_URL).into(),
+            }),
+            recording: Recording::On(settings.sampling_rate()),
+            response_header: settings.response_header(),
+        })
+    }
+
+    /// What became of all spans so far. Cheap enough to be asked every second.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.intake.stats()
+    }
+
+    /// Waits until every span that has ended before this call is delivered or lost, or the
+    /// deadline has passed: then some are still `pending`.
+    ///
+    /// Needs no particular runtime, not even a tokio one.
+    pub async fn flush(&self, deadline: Duration) -> Stats {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.flush(deadline).await,
+            None => self.stats(),
+        }
+    }
+
+    /// [`flush`](Self::flush) for callers that are not async. It blocks the thread, but no
+    /// runtime is needed for it to return.
+    pub fn flush_blocking(&self, deadline: Duration) -> Stats {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.flush_blocking(deadline),
+            None => self.stats(),
+        }
+    }
+
+    /// Ends the tracing service: takes no more spans, waits for those on their way until the
+    /// deadline, and returns where each one ended. None is `pending` then: what could not be
+    /// exported in time is counted as dropped, and so is every span that ends later.
+    pub async fn shutdown(mut self, deadline: Duration) -> Stats {
+        match self.pipeline.take() {
+            Some(pipeline) => pipeline.shutdown(deadline).await,
+            None => self.stats(),
+        }
+    }
+
+    /// [`shutdown`](Self::shutdown) for callers that are not async. It blocks the thread, but no
+    /// runtime is needed for it to return.
+    pub fn shutdown_blocking(mut self, deadline: Duration) -> Stats {
+        match self.pipeline.take() {
+            Some(pipeline) => pipeline.shutdown_blocking(deadline),
+            None => self.stats(),
+        }
+    }
+}
+
+impl Drop for TracingService {
+    fn drop(&mut self) {
+        if let Some(pipeline) = self.pipeline.take() {
+            pipeline.shutdown_detached(DEADLINE_WHEN_DROPPED);
+        }
+    }
+}
+
+impl TraceLayer {
+    /// A layer for servers: a `SERVER` span for each request, HTTP or gRPC.
+    ///
+    /// See the [module documentation](crate::trace) for where to put it and when a span ends.
+    #[must_use]
+    pub fn server(tracing: &TracingService) -> Self {
+        Self::new(trace::Settings {
+            intake: Arc::clone(&tracing.intake),
+            scope: Arc::clone(&tracing.scope),
+            limits: SpanLimits::default(),
+            recording: tracing.recording,
+            response_header: tracing.response_header,
+        })
+    }
+}
+
+/// The spans of a tracing service that exports to memory, as they would have arrived at a
+/// backend: decoded from OTLP.
+#[derive(Debug)]
+pub struct InMemorySpans {
+    received: mpsc::UnboundedReceiver<RecordedSpan>,
+}
+
+impl InMemorySpans {
+    /// The next span, in the order of export. Waits for it; `None` when the tracing service has
+    /// been shut down and all its spans were returned.
+    pub async fn next(&mut self) -> Option<RecordedSpan> {
+        self.received.recv().await
+    }
+
+    /// The spans that have arrived and were not returned yet. For all that have ended, flush the
+    /// service first.
+    pub fn take(&mut self) -> Vec<RecordedSpan> {
+        std::iter::from_fn(|| self.received.try_recv().ok()).collect()
+    }
+}
+
+/// The tracing service could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    Config(ConfigError),
+    /// The configuration asks for something that this build of the program cannot do.
+    Unsupported(String),
+    /// The operating system refused a thread or an event queue for the exporter.
+    Thread(io::Error),
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Unsupported(reason) => f.write_str(reason),
+            Self::Thread(error) => write!(f, "cannot start the exporter's thread: {error}"),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Thread(error) => Some(error),
+            // Its text is the text of this error.
+            Self::Config(_) | Self::Unsupported(_) => None,
+        }
+    }
+}
+
+fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
+    let url = settings.exporter_url();
+    let target = url.to_string();
+    if settings.uses_tls() {
+        return Err(StartError::Unsupported(format!(
+            "{target} with TLS: this version of tower-otlp cannot do TLS yet; \
+             use grpc:// or http:// without ca_certs and key pairs, to a collector on this host",
+        )));
+    }
+    match url.target() {
+        #[cfg(feature = "grpc")]
+        Target::Grpc { authority, .. } => {
+            match sink::grpc::GrpcSink::new(&authority.to_string(), target.clone()) {
+                Ok(sink) => Ok(Box::new(sink)),
+                Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
+            }
+        }
+        #[cfg(not(feature = "grpc"))]
+        Target::Grpc { .. } => Err(built_without("grpc", &target)),
+        #[cfg(feature = "http")]
+        Target::Http { authority, path, .. } => {
+            match sink::http::HttpSink::new(&authority.to_string(), path, target.clone()) {
+                Ok(sink) => Ok(Box::new(sink)),
+                Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
+            }
+        }
+        #[cfg(not(feature = "http"))]
+        Target::Http { .. } => Err(built_without("http", &target)),
+        #[cfg(feature = "file")]
+        Target::File { directory, limit } => {
+            Ok(Box::new(sink::file::FileSink::new(directory.clone(), *limit, target)))
+        }
+        #[cfg(not(feature = "file"))]
+        Target::File { .. } => Err(built_without("file", &target)),
+    }
+}
+
+#[cfg(not(all(feature = "grpc", feature = "http", feature = "file")))]
+fn built_without(feature: &str, target: &str) -> StartError {
+    StartError::Unsupported(format!(
+        "{target}: this program was built without the feature \"{feature}\" of tower-otlp",
+    ))
+}
+
+/// Who the spans are from. What the configuration says goes before what is known here.
+fn resource(settings: Settings<'_>, service_name: &str) -> Vec<KeyValue> {
+    let name = env::service_name(settings.service_name(), &env::process, service_name);
+    let mut resource = vec![
+        KeyValue::new("service.name", name),
+        KeyValue::new("telemetry.sdk.language", "rust"),
+        KeyValue::new("telemetry.sdk.name", SCOPE),
+        KeyValue::new("telemetry.sdk.version", VERSION),
+    ];
+    resource.extend_from_slice(settings.resource_attributes());
+    resource
+}
+
+const SCOPE: &str = "tower-otlp";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long a service that was dropped goes on delivering.
+const DEADLINE_WHEN_DROPPED: Duration = Duration::from_secs(5);
