@@ -54,11 +54,9 @@ impl Dropped {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { accepted, delivered, rejected, dropped, pending } = self;
-        write!(
-            f,
-            "{accepted} spans: {delivered} delivered, {rejected} rejected, {} dropped",
-            dropped.total(),
-        )?;
+        let total = dropped.total();
+        write!(f, "spans: accepted {accepted}, delivered {delivered}, rejected {rejected}, ")?;
+        write!(f, "dropped {total}")?;
         let reasons = [
             ("queue full", dropped.queue_full),
             ("too large", dropped.too_large),
@@ -71,10 +69,10 @@ impl fmt::Display for Stats {
             write!(f, "{separator}{reason} {count}")?;
             separator = ", ";
         }
-        if separator == ", " {
+        if total > 0 {
             f.write_str(")")?;
         }
-        write!(f, ", {pending} pending")
+        write!(f, ", pending {pending}")
     }
 }
 
@@ -310,12 +308,15 @@ mod tests {
     #[test]
     fn stats_read_as_a_sentence() {
         let mut stats = Stats { accepted: 5, delivered: 5, ..Stats::default() };
-        assert_eq!(stats.to_string(), "5 spans: 5 delivered, 0 rejected, 0 dropped, 0 pending");
-        stats.dropped.failed = 2;
-        stats.dropped.queue_full = 1;
         assert_eq!(
             stats.to_string(),
-            "5 spans: 5 delivered, 0 rejected, 3 dropped (queue full 1, export failed 2), 0 pending",
+            "spans: accepted 5, delivered 5, rejected 0, dropped 0, pending 0",
+        );
+        (stats.delivered, stats.dropped.failed, stats.dropped.queue_full) = (2, 2, 1);
+        assert_eq!(
+            stats.to_string(),
+            "spans: accepted 5, delivered 2, rejected 0, \
+             dropped 3 (queue full 1, export failed 2), pending 0",
         );
     }
 }

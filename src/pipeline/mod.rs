@@ -75,10 +75,7 @@ impl Pipeline {
 
     /// Asks for a shutdown and does not wait for it.
     pub(crate) fn shutdown_detached(&self, deadline: Duration) {
-        let _ = self.commands.send(Command::Shutdown(Drain {
-            deadline: Instant::now() + deadline,
-            done: Box::new(|| {}),
-        }));
+        self.send(Command::Shutdown, deadline, || {});
     }
 
     // Both forms wait for the worker's word and keep no time themselves: the worker keeps the
@@ -110,11 +107,17 @@ impl Pipeline {
         deadline: Duration,
         done: impl FnOnce() + Send + 'static,
     ) {
-        let deadline = Instant::now() + deadline.min(FOREVER);
+        let deadline = from_now(deadline);
         let done = Box::new(done);
         // Refused only when the worker has ended: then dropping `done` tells the caller.
         let _ = self.commands.send(command(Drain { deadline, done }));
     }
+}
+
+/// A moment on the clock of the worker. The caller's runtime may have another one: tokio's time
+/// can be paused in tests.
+fn from_now(deadline: Duration) -> Instant {
+    Instant::from_std(std::time::Instant::now() + deadline.min(FOREVER))
 }
 
 /// Longest deadline: an `Instant` cannot be moved by `Duration::MAX`.

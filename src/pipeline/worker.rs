@@ -8,14 +8,14 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use opentelemetry::Context;
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -55,6 +55,9 @@ pub(super) struct Worker {
     /// Chunks that have entered `queue` so far: the number of the newest.
     queued: u64,
     health: Health,
+    /// Not a variable of `run`, so that a panic lets nobody down. The last field: when the worker
+    /// is dropped, they are told after its spans have their place in the ledger.
+    waiting: Vec<Waiting>,
 }
 
 /// How exports have been going, so that only a change is logged.
@@ -97,6 +100,7 @@ impl Worker {
             queue: VecDeque::new(),
             queued: 0,
             health: Health::Delivering,
+            waiting: Vec::new(),
         }
     }
 
@@ -105,14 +109,7 @@ impl Worker {
         let body = move || {
             // The exporter never traces itself, whatever instruments the libraries it uses.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
-            let attempt = |worker: &mut Self| runtime.block_on(worker.run());
-            while let Err(panic) = catch_unwind(AssertUnwindSafe(|| attempt(&mut self))) {
-                tracing::error!(
-                    target: LOG_TARGET,
-                    "the span exporter panicked and was restarted: {}",
-                    panic_message(&*panic),
-                );
-            }
+            runtime.block_on(self.supervise());
             // Does not wait for a write or a name look-up that hangs.
             runtime.shutdown_background();
         };
@@ -120,12 +117,29 @@ impl Worker {
         Ok(())
     }
 
+    /// Runs, and runs again when there was a panic.
+    async fn supervise(&mut self) {
+        while let Err(panic) = AssertUnwindSafe(self.run()).catch_unwind().await {
+            tracing::error!(
+                target: LOG_TARGET,
+                "the span exporter panicked and was restarted: {}",
+                panic_message(&*panic),
+            );
+        }
+    }
+
     /// Runs until a shutdown has been asked for and done, or nobody can ask any more.
     async fn run(&mut self) {
         let mut exports = FuturesUnordered::new();
         // Chunks in `exports`.
         let mut under_way = 0;
-        let mut waiting = Vec::<Waiting>::new();
+        // Nobody is left who could ask for anything.
+        let mut unreachable = false;
+        // After a panic, nothing is under way any more.
+        let started = self.started();
+        for waiting in &mut self.waiting {
+            waiting.left = waiting.until.saturating_sub(started);
+        }
         let mut tick = interval(MAX_AGE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -137,12 +151,12 @@ impl Worker {
                 exports.push(export.run(Arc::clone(&self.sink)));
             }
 
-            let deadline = waiting.iter().map(|waiting| waiting.drain.deadline).min();
+            let deadline = self.waiting.iter().map(|waiting| waiting.drain.deadline).min();
             let overdue = sleep_until(deadline.unwrap_or_else(Instant::now));
             tokio::select! {
                 Some((export, outcome)) = exports.next(), if !exports.is_empty() => {
                     under_way -= export.chunks();
-                    waiting.iter_mut().for_each(|waiting| waiting.settle(&export));
+                    self.waiting.iter_mut().for_each(|waiting| waiting.settle(&export));
                     self.settle(export.batch, outcome);
                 }
                 () = overdue, if deadline.is_some() => {}
@@ -151,24 +165,35 @@ impl Worker {
                     self.intake.seal_all();
                 }
                 () = self.intake.sealed() => {}
-                command = self.commands.recv() => {
-                    let Some(command) = command else { break };
-                    waiting.push(self.drain(command, under_way));
+                command = self.commands.recv(), if !unreachable => match command {
+                    Some(command) => {
+                        let waiting = self.drain(command, under_way);
+                        self.waiting.push(waiting);
+                    }
+                    // A shutdown is done even when nobody waits for it.
+                    None if self.waiting.iter().any(|waiting| waiting.ends_worker) => {
+                        unreachable = true;
+                    }
+                    None => {
+                        self.intake.close();
+                        break;
+                    }
                 }
             }
 
             let now = Instant::now();
-            if waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
+            if self.waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
                 break;
             }
-            for over in waiting.extract_if(.., |waiting| waiting.is_over(now)) {
+            for over in self.waiting.extract_if(.., |waiting| waiting.is_over(now)) {
                 (over.drain.done)();
             }
         }
         // In this order: those who wait are told when every span has its place in the ledger.
         drop(exports);
+        self.take_sealed();
         self.queue.clear();
-        for waiting in waiting {
+        for waiting in self.waiting.drain(..) {
             (waiting.drain.done)();
         }
     }
@@ -179,8 +204,13 @@ impl Worker {
         self.queued += (self.queue.len() - before) as u64;
     }
 
+    /// Chunks that have left the queue so far.
+    fn started(&self) -> u64 {
+        self.queued - self.queue.len() as u64
+    }
+
     fn start_export(&mut self) -> Option<Export> {
-        let started = self.queued - self.queue.len() as u64;
+        let started = self.started();
         let (batch, chunks) = Batch::take(&mut self.queue, self.limits)?;
         Some(Export { batch, oldest: started + 1, newest: started + chunks as u64 })
     }

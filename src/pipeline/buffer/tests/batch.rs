@@ -1,0 +1,127 @@
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanId, SpanKind, TraceFlags};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::Message;
+
+use super::super::super::batch::{Batch, BatchLimits};
+use super::*;
+use crate::record::{SpanBuffer, SpanHead, SpanLimits, encode_resource, encode_scope};
+
+#[test]
+fn a_batch_is_the_longest_front_of_the_queue_that_has_one_scope_and_fits() {
+    // Scope, spans and bytes of each chunk; scope, chunks and spans of each batch.
+    type Queue<'a> = &'a [(usize, u64, usize)];
+    type Batches<'a> = &'a [(usize, usize, u64)];
+    let rows: [(Queue<'_>, Batches<'_>, &str); 9] = [
+        (&[], &[], "nothing waits"),
+        (&[(0, 2, 10)], &[(0, 1, 2)], "one chunk"),
+        (&[(0, 2, 10), (0, 3, 10), (0, 1, 10)], &[(0, 3, 6)], "all of one scope"),
+        (&[(0, 6, 10), (0, 4, 10), (0, 1, 10)], &[(0, 2, 10), (0, 1, 1)], "ten spans are full"),
+        (&[(0, 6, 10), (0, 5, 10)], &[(0, 1, 6), (0, 1, 5)], "eleven are too many"),
+        (&[(0, 1, 60), (0, 1, 40), (0, 1, 1)], &[(0, 2, 2), (0, 1, 1)], "100 bytes are full"),
+        (
+            &[(0, 1, 500), (0, 50, 1), (0, 1, 1)],
+            &[(0, 1, 1), (0, 1, 50), (0, 1, 1)],
+            "a chunk above the limits goes out alone",
+        ),
+        (
+            &[(0, 1, 1), (1, 2, 1), (1, 3, 1), (0, 4, 1)],
+            &[(0, 1, 1), (1, 2, 5), (0, 1, 4)],
+            "scopes are not mixed, and none overtakes another",
+        ),
+        (
+            &[(0, 6, 10), (0, 6, 10), (0, 4, 10)],
+            &[(0, 1, 6), (0, 2, 10)],
+            "a smaller one does not overtake one that did not fit",
+        ),
+    ];
+    let limits = BatchLimits { spans: 10, bytes: 100 };
+    // Scopes and chunks that are recognised by their bytes.
+    let scopes = [0, 1].map(|n| Arc::new(Scope { scope: vec![n].into(), ..Scope::default() }));
+    for (queue, expected, why) in rows {
+        let ledger = Arc::new(Ledger::new(usize::MAX));
+        let mut queue: VecDeque<_> = queue
+            .iter()
+            .map(|&(scope, spans, bytes)| {
+                let mut chunk = Chunk::new(&scopes[scope], &ledger);
+                chunk.bytes = vec![scope as u8; bytes];
+                (0..spans).for_each(|_| chunk.claim.add(0));
+                chunk
+            })
+            .collect();
+        let mut batches = Vec::new();
+        while let Some((batch, chunks)) = Batch::take(&mut queue, limits) {
+            let mut pieces = batch.request();
+            let scope = *pieces.pop_front().unwrap().last().unwrap();
+            assert_eq!(pieces.len(), chunks, "{why}");
+            assert!(pieces.iter().flatten().all(|&byte| byte == scope), "{why}");
+            batches.push((usize::from(scope), chunks, batch.spans()));
+            batch.into_claim().deliver(0);
+        }
+        assert_eq!(batches, expected, "{why}");
+        assert_eq!(ledger.stats(|| 0).dropped, Dropped::default(), "{why}");
+    }
+}
+
+#[test]
+fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
+    let resource = encode_resource(&[KeyValue::new("service.name", "shop")]);
+    let scope = Arc::new(Scope {
+        resource: resource.into(),
+        scope: encode_scope("tower-otlp", "1.2.3", "https://example.org/1.0").into(),
+    });
+    // So many that the lengths of the messages take one, two and three bytes.
+    for spans in [1, 2, 5, 150, 700] {
+        let intake = Intake::new(BufferLimits { chunk_spans: 300, ..BufferLimits::default() });
+        let mut buffer = SpanBuffer::default();
+        for id in 1..=spans {
+            let head = SpanHead {
+                trace_id: 7.into(),
+                span_id: SpanId::from(id),
+                flags: TraceFlags::SAMPLED,
+                tracestate: "",
+                parent: None,
+                kind: SpanKind::Server,
+                start_unix_nanos: id,
+            };
+            buffer.start(&head, SpanLimits::default());
+            intake.push(&scope, buffer.finish_after(1));
+        }
+        intake.seal_all();
+        let mut queue = take_sealed(&intake).into();
+        let (batch, chunks) = Batch::take(&mut queue, BatchLimits::default()).unwrap();
+        assert_eq!((queue.len(), chunks), (0, spans.div_ceil(300) as usize));
+
+        let pieces = Vec::from(batch.request());
+        let whole = ExportTraceServiceRequest::decode(&*pieces.concat()).unwrap();
+        assert_eq!(ids(&whole), Vec::from_iter(1..=spans));
+
+        let requests: Vec<_> = batch.requests().collect();
+        assert_eq!(requests.len(), chunks);
+        let each = requests
+            .iter()
+            .map(|request| ids(&ExportTraceServiceRequest::decode(&**request).unwrap()));
+        assert_eq!(each.flatten().collect::<Vec<_>>(), Vec::from_iter(1..=spans));
+    }
+}
+
+/// The span ids of a request that must be of the shop's.
+fn ids(request: &ExportTraceServiceRequest) -> Vec<u64> {
+    let [ResourceSpans { resource: Some(resource), scope_spans, .. }] = &*request.resource_spans
+    else {
+        panic!("one resource, in {request:?}");
+    };
+    let service = resource.attributes[0].value.clone().unwrap().value;
+    assert_eq!(resource.attributes[0].key, "service.name");
+    assert_eq!(service, Some(StringValue("shop".into())));
+
+    let [of_scope] = &**scope_spans else { panic!("one scope, in {request:?}") };
+    let scope = of_scope.scope.as_ref().unwrap();
+    let names = [&*scope.name, &*scope.version, &*of_scope.schema_url];
+    assert_eq!(names, ["tower-otlp", "1.2.3", "https://example.org/1.0"]);
+
+    let id = |span_id: &[u8]| u64::from_be_bytes(span_id.try_into().unwrap());
+    of_scope.spans.iter().map(|span| id(&span.span_id)).collect()
+}

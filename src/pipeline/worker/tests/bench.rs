@@ -1,0 +1,167 @@
+//! A worker on the test's own runtime, under paused time, with a sink that the test answers for.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::super::super::batch::{Batch, BatchLimits, Failure, Outcome, Scope, Sink};
+use super::super::super::buffer::{BufferLimits, Intake};
+use super::super::super::ledger::Stats;
+use super::super::{Command, Drain, Worker};
+
+/// Runs a worker while `test` does, and until it ends by itself. It does so when the test lets go
+/// of the bench, so a test that returns the bench shows that it ended before.
+pub(super) async fn drive<T>(concurrency: usize, test: impl AsyncFnOnce(Bench) -> T) -> T {
+    let intake =
+        Arc::new(Intake::new(BufferLimits { chunk_bytes: CHUNK_BYTES, ..BufferLimits::default() }));
+    let (calls, exports) = mpsc::unbounded_channel();
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let sink = Box::new(ScriptedSink { calls, concurrency });
+    // Chunks of small spans are merged, and one of a large span goes out alone.
+    let limits = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
+    let mut worker = Worker::new(Arc::clone(&intake), sink, limits, inbox);
+    let bench = Bench { intake, commands: Some(commands), exports, scope: Arc::default() };
+    let work = async move { worker.supervise().await };
+    let ((), result) = timeout(Duration::from_secs(24 * 3600), join(work, test(bench)))
+        .await
+        .expect("the test and the worker end");
+    result
+}
+
+/// What a test holds of a worker.
+pub(super) struct Bench {
+    intake: Arc<Intake>,
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    exports: mpsc::UnboundedReceiver<Export>,
+    scope: Arc<Scope>,
+}
+
+impl Bench {
+    /// Ends spans that wait for others to go out with.
+    pub(super) fn end_spans(&self, spans: usize) {
+        (0..spans).for_each(|_| self.intake.push(&self.scope, b"a span"));
+    }
+
+    /// Ends spans each of which fills a request, so that all go out at once, one by one.
+    pub(super) fn end_requests(&self, spans: usize) {
+        for _ in 0..spans {
+            self.intake.push(&self.scope, &vec![7; CHUNK_BYTES]);
+        }
+        self.intake.seal_all();
+    }
+
+    /// The next export that reaches the sink.
+    pub(super) async fn export(&mut self) -> Export {
+        self.exports.recv().await.expect("a worker")
+    }
+
+    /// Whether no export has reached the sink that the test has not seen.
+    pub(super) fn is_idle(&self) -> bool {
+        self.exports.is_empty()
+    }
+
+    /// Lets time pass, and the worker do what it has to.
+    pub(super) async fn pass(&self, time: Duration) {
+        sleep(time).await;
+        // Timers of the same moment fire in no particular order.
+        tokio::task::yield_now().await;
+    }
+
+    pub(super) async fn flush(&self, deadline: Duration) -> Stats {
+        self.start_flush(deadline).await.expect("a worker")
+    }
+
+    /// The answer has the numbers of the moment at which it is given.
+    pub(super) fn start_flush(&self, deadline: Duration) -> oneshot::Receiver<Stats> {
+        self.ask(Command::Flush, deadline)
+    }
+
+    pub(super) fn start_shutdown(&self, deadline: Duration) -> oneshot::Receiver<Stats> {
+        self.ask(Command::Shutdown, deadline)
+    }
+
+    /// Lets go of the worker's commands.
+    pub(super) fn hang_up(&mut self) {
+        self.commands = None;
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.intake.stats()
+    }
+
+    fn ask(&self, command: fn(Drain) -> Command, deadline: Duration) -> oneshot::Receiver<Stats> {
+        let (tell, told) = oneshot::channel();
+        let intake = Arc::clone(&self.intake);
+        let done = Box::new(move || {
+            let _ = tell.send(intake.stats());
+        });
+        let drain = Drain { deadline: Instant::now() + deadline, done };
+        let commands = self.commands.as_ref().expect("a worker that can be reached");
+        commands.send(command(drain)).expect("a worker");
+        told
+    }
+}
+
+/// An export that waits for what the test answers. Not answered, it hangs.
+pub(super) struct Export {
+    pub(super) spans: u64,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Export {
+    pub(super) fn answer(self, answer: Answer) {
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// How an export ends.
+pub(super) enum Answer {
+    Outcome(Outcome),
+    Panic,
+}
+
+impl Answer {
+    pub(super) const DELIVERED: Self = Self::Outcome(Outcome::DELIVERED);
+
+    pub(super) fn rejected(rejected: u64) -> Self {
+        Self::Outcome(Outcome::Delivered { rejected, message: "no room".into() })
+    }
+
+    pub(super) fn failed() -> Self {
+        Self::Outcome(Outcome::Failed(Failure("connection refused".into())))
+    }
+}
+
+struct ScriptedSink {
+    calls: mpsc::UnboundedSender<Export>,
+    concurrency: usize,
+}
+
+impl Sink for ScriptedSink {
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+        Box::pin(async {
+            let (answer, answered) = oneshot::channel();
+            let _ = self.calls.send(Export { spans: batch.spans(), answer });
+            match answered.await {
+                Ok(Answer::Outcome(outcome)) => outcome,
+                Ok(Answer::Panic) => panic!("a bug"),
+                Err(_) => pending().await,
+            }
+        })
+    }
+
+    fn target(&self) -> &str {
+        "grpc://collector:4317"
+    }
+}
+
+const CHUNK_BYTES: usize = 16 << 10;
