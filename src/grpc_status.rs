@@ -14,6 +14,7 @@ use percent_encoding::percent_decode;
 pub(crate) struct GrpcStatus(u8);
 
 impl GrpcStatus {
+    #[cfg(feature = "grpc")]
     pub(crate) const OK: Self = Self(0);
     pub(crate) const CANCELLED: Self = Self(1);
     pub(crate) const UNKNOWN: Self = Self(2);

@@ -250,7 +250,8 @@ impl InMemorySpans {
 }
 
 /// The tracing service could not be started.
-#[derive(Debug)]
+///
+/// `Debug` is the same text as `Display`, so that it reads well where `main` returns it.
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration contradicts itself.
@@ -274,6 +275,12 @@ impl fmt::Display for StartError {
             Self::Unsupported(reason) => f.write_str(reason),
             Self::Thread(error) => write!(f, "cannot start the exporter's thread: {error}"),
         }
+    }
+}
+
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -33,7 +33,7 @@
 //!
 //! | what happens | HTTP status, `error.type` | gRPC status, `error.type` |
 //! |---|---|---|
-//! | last frame of the body | the response's; from 500 on the code is the `error.type` | – |
+//! | last frame of the body | the response's; from 500 on the code is the `error.type`, however it ends | – |
 //! | trailers, or a head with `grpc-status` | as above | the one told; of server faults the name is the `error.type` |
 //! | no body: HEAD, 1xx, 204, 304, 2xx to CONNECT | as above, at the head | – |
 //! | the end, without `grpc-status` | – | by the HTTP status, 200 is `UNKNOWN` |

@@ -42,7 +42,8 @@ pub(super) enum End<'a> {
 #[derive(Debug)]
 pub(super) struct ActiveSpan {
     settings: Arc<Settings>,
-    shared: Arc<Shared>,
+    /// Absent once the span has ended.
+    shared: Option<Arc<Shared>>,
     /// Given up before the span ends, so that the buffer can be reused.
     context: Option<Context>,
     /// Reading of the pipeline's clock.
@@ -54,7 +55,6 @@ pub(super) struct ActiveSpan {
     /// `std::thread::panicking` cannot tell, because a panic may have been caught in between, or
     /// be someone else's.
     running: bool,
-    ended: bool,
 }
 
 /// What is still to come when the head of a response has been seen.
@@ -131,7 +131,7 @@ impl ActiveSpan {
         }
         Self {
             settings: Arc::clone(settings),
-            shared,
+            shared: Some(shared),
             context: Some(context.with_span(handle)),
             started,
             protocol,
@@ -142,7 +142,6 @@ impl ActiveSpan {
             },
             status: None,
             running: false,
-            ended: false,
         }
     }
 
@@ -161,7 +160,8 @@ impl ActiveSpan {
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
-        if let Some(trace_context) = self.shared.lock().trace_context.clone() {
+        let draft = self.shared.as_ref().map(|shared| shared.lock());
+        if let Some(trace_context) = draft.and_then(|draft| draft.trace_context.clone()) {
             let header = self.settings.response_header;
             header.write(trace_context.traceparent(), response.headers_mut());
             response.extensions_mut().insert(trace_context);
@@ -203,10 +203,10 @@ impl ActiveSpan {
                 (Some(status), semconv::grpc::verdict(status, &end))
             }
         };
-        self.ended = true;
-        let settings = &*self.settings;
+        let Some(shared) = self.shared.take() else { return };
         {
-            let mut draft = self.shared.lock();
+            let settings = &*self.settings;
+            let mut draft = shared.lock();
             draft.ended = true;
             draft.trace_context = None;
             if let Some(status) = grpc_status {
@@ -232,13 +232,13 @@ impl ActiveSpan {
         }
         // The context holds the buffer through its handle.
         self.context = None;
-        pool::give_back(std::mem::take(&mut self.shared));
+        pool::give_back(shared);
     }
 }
 
 impl Drop for ActiveSpan {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.shared.is_some() {
             self.finish(if self.running { End::Panicked } else { End::Cancelled });
         }
     }

@@ -43,17 +43,22 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
 
 /// Judges how a request ended that was answered with `status`, or not at all.
 pub(in crate::trace) fn verdict<'a>(status: Option<&'a StatusCode>, end: &End<'_>) -> Verdict<'a> {
-    match (end, status) {
-        // 4xx is the client's fault, so no error of a server span.
-        (End::Complete | End::Trailers(_), Some(status)) => match status.as_u16() {
-            100..500 => Verdict::default(),
-            _ => Verdict::error(status.as_str()),
-        },
-        (End::Complete | End::Trailers(_), None) => Verdict::default(),
-        (End::Cancelled, _) => Verdict::error(error_type::CANCELLED),
-        (End::Panicked, _) => Verdict::error(error_type::PANIC),
-        (End::Error(error), None) => Verdict::described(error_type::SERVICE, error.to_string()),
-        (End::Error(error), Some(_)) => Verdict::described(error_type::BODY, error.to_string()),
+    // A status that tells of an error goes first: it is what the client saw. 4xx is the client's
+    // fault, so no error of a server span.
+    let told = status.filter(|status| !(100..500).contains(&status.as_u16()));
+    let of_end = match end {
+        End::Complete | End::Trailers(_) => None,
+        End::Error(_) if status.is_none() => Some(error_type::SERVICE),
+        End::Error(_) => Some(error_type::BODY),
+        End::Cancelled => Some(error_type::CANCELLED),
+        End::Panicked => Some(error_type::PANIC),
+    };
+    let Some(error_type) = told.map(StatusCode::as_str).or(of_end) else {
+        return Verdict::default();
+    };
+    match end {
+        End::Error(error) => Verdict::described(error_type, error.to_string()),
+        _ => Verdict::error(error_type),
     }
 }
 
@@ -268,7 +273,7 @@ mod tests {
     #[test]
     fn every_end_has_its_verdict() {
         let trailers = HeaderMap::new();
-        let rows: [(Option<u16>, End<'_>, Option<&str>, &str); 12] = [
+        let rows: [(Option<u16>, End<'_>, Option<&str>, &str); 14] = [
             (Some(100), End::Complete, None, ""),
             (Some(200), End::Complete, None, ""),
             (Some(302), End::Complete, None, ""),
@@ -281,6 +286,8 @@ mod tests {
             (None, End::Panicked, Some("panic"), ""),
             (None, End::Error(&"boom"), Some("service_error"), "boom"),
             (Some(200), End::Error(&"boom"), Some("body_error"), "boom"),
+            (Some(503), End::Error(&"boom"), Some("503"), "boom"),
+            (Some(503), End::Cancelled, Some("503"), ""),
         ];
         for (status, end, error_type, description) in rows {
             let status = status.map(|code| StatusCode::from_u16(code).unwrap());
