@@ -119,12 +119,13 @@ impl SpanBuffer {
         }
     }
 
-    /// Sets an attribute: a key that is in the span already takes the new value.
+    /// Sets an attribute for the application: a key that is in the span already takes the new
+    /// value. Room is left for what the end of the span has to say.
     pub(crate) fn set(&mut self, attribute: &KeyValue) {
         let key = attribute.key.as_str();
         if let Some(earlier) = self.find(key) {
             self.bytes.drain(earlier);
-        } else if !self.attributes.admit(self.limits.attributes) {
+        } else if !self.attributes.admit(self.limits.attributes.saturating_sub(AT_END)) {
             return;
         }
         put_key_value(&mut self.bytes, span::ATTRIBUTES, attribute, self.limits.value_length);
@@ -289,6 +290,9 @@ pub(crate) fn encode_scope(name: &str, version: &str, schema_url: &str) -> Vec<u
     put_bytes(&mut out, 3, schema_url.as_bytes());
     out
 }
+
+/// Attributes that the end of a span adds: the status code and `error.type`.
+const AT_END: u32 = 2;
 
 /// W3C flags in the low byte; above them, that it is known whether the parent is remote, and
 /// whether it is.

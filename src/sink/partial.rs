@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn a_partial_success_is_read_whatever_it_says() {
-        let rows: [(&[u8], Result<(u64, &str), Malformed>, &str); 7] = [
+        type Row<'a> = (&'a [u8], Result<(u64, &'a str), Malformed>, &'a str);
+        let rows: [Row<'_>; 7] = [
             (b"", Ok((0, "")), "an empty response is full success"),
             (b"\x0a\x00", Ok((0, "")), "and so is an empty partial success"),
             (b"\x0a\x02\x08\x03", Ok((3, "")), "a count alone"),

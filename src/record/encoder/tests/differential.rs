@@ -178,6 +178,10 @@ impl Recipe {
             match step {
                 Step::Push(attribute) => {
                     span.attributes.retain(|there| there.key != attribute.key.as_str());
+                    let is_set = !matches!(attribute.value, Value::String(_) | Value::I64(_));
+                    let kept_free = if is_set { 2 } else { 0 };
+                    let attributes = limits.attributes.saturating_sub(kept_free);
+                    let limits = SpanLimits { attributes, ..limits };
                     add(&mut span, limits, expected_attribute(attribute, limits.value_length));
                 }
                 Step::PushPeer(key, value) => {
@@ -187,7 +191,12 @@ impl Recipe {
                     add(&mut span, limits, proto(key, value));
                 }
                 Step::Set(attribute) => {
+                    let before = span.attributes.len();
                     span.attributes.retain(|there| there.key != attribute.key.as_str());
+                    let replaces = span.attributes.len() < before;
+                    let room = (limits.attributes as usize).saturating_sub(2);
+                    let attributes = if replaces { before } else { room };
+                    let limits = SpanLimits { attributes: attributes as u32, ..limits };
                     add(&mut span, limits, expected_attribute(attribute, limits.value_length));
                 }
                 Step::Remove(key) => span.attributes.retain(|there| there.key != *key),
