@@ -1,0 +1,346 @@
+//! Calls to a tonic server, by a tonic client.
+
+use axum::Router;
+use axum::routing::post;
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::Version;
+use opentelemetry::Value;
+use tokio::sync::mpsc;
+use tonic::Code;
+use tonic::transport::Server;
+use tower::Layer;
+use tower_otlp::{TraceLayer, TracingService};
+
+use crate::support::echo::{Client, Echo, Mute, serve};
+use crate::support::server;
+use crate::support::spans::{Moments, assert_none_yet, next, next_summary, summary, text};
+
+#[tokio::test]
+async fn every_call_ends_its_span_with_the_status_that_its_client_sees() {
+    // Path, messages sent, messages and code received, span, reason.
+    type Row = (&'static str, &'static [&'static str], usize, Code, &'static str, &'static str);
+    let rows: [Row; 15] = [
+        (
+            "/test.Echo/One",
+            &["hello"],
+            1,
+            Code::Ok,
+            "Server | test.Echo/One | OK | unset | -",
+            "the status comes in the trailers",
+        ),
+        (
+            "/test.Echo/One",
+            &["not found"],
+            0,
+            Code::NotFound,
+            "Server | test.Echo/One | NOT_FOUND | unset | -",
+            "in the head, and the client's fault: no error, no description",
+        ),
+        (
+            "/test.Echo/One",
+            &["disk full"],
+            0,
+            Code::Internal,
+            "Server | test.Echo/One | INTERNAL | error: the disk is full, 100% | INTERNAL",
+            "in the head, and the server's fault",
+        ),
+        (
+            "/test.Echo/Count",
+            &["ok"],
+            3,
+            Code::Ok,
+            "Server | test.Echo/Count | OK | unset | -",
+            "the server streams",
+        ),
+        (
+            "/test.Echo/Count",
+            &["not found"],
+            2,
+            Code::NotFound,
+            "Server | test.Echo/Count | NOT_FOUND | unset | -",
+            "after two messages, in the trailers",
+        ),
+        (
+            "/test.Echo/Count",
+            &["disk full"],
+            2,
+            Code::Internal,
+            "Server | test.Echo/Count | INTERNAL | error: the disk is full, 100% | INTERNAL",
+            "after two messages, in the trailers",
+        ),
+        (
+            "/test.Echo/Collect",
+            &["a", "b", "c"],
+            1,
+            Code::Ok,
+            "Server | test.Echo/Collect | OK | unset | -",
+            "the client streams",
+        ),
+        (
+            "/test.Echo/Collect",
+            &["a", "disk full", "c"],
+            0,
+            Code::Internal,
+            "Server | test.Echo/Collect | INTERNAL | error: the disk is full, 100% | INTERNAL",
+            "an answer before the client is through",
+        ),
+        (
+            "/test.Echo/Chat",
+            &["a", "b", "c"],
+            3,
+            Code::Ok,
+            "Server | test.Echo/Chat | OK | unset | -",
+            "both stream",
+        ),
+        (
+            "/test.Echo/Chat",
+            &["a", "not found"],
+            1,
+            Code::NotFound,
+            "Server | test.Echo/Chat | NOT_FOUND | unset | -",
+            "both stream, and one message is answered by an error",
+        ),
+        (
+            "/test.Echo/Nothing",
+            &["a"],
+            0,
+            Code::Unimplemented,
+            "Server | test.Echo/Nothing | UNIMPLEMENTED | error: no such method | UNIMPLEMENTED",
+            "a method that the service does not have",
+        ),
+        (
+            "/test.Nobody/One",
+            &["a"],
+            0,
+            Code::Unimplemented,
+            "Server | test.Nobody/One | UNIMPLEMENTED | error | UNIMPLEMENTED",
+            "a service that the server does not have",
+        ),
+        (
+            "/test.Mute/200",
+            &["a"],
+            1,
+            Code::Unknown,
+            "Server | test.Mute/200 | UNKNOWN | error | UNKNOWN",
+            "a response without grpc-status",
+        ),
+        (
+            "/test.Mute/503",
+            &["a"],
+            0,
+            Code::Unavailable,
+            "Server | test.Mute/503 | UNAVAILABLE | error | UNAVAILABLE",
+            "an HTTP answer, as of a proxy, that means a server's fault",
+        ),
+        (
+            "/test.Mute/401",
+            &["a"],
+            0,
+            Code::Unauthenticated,
+            "Server | test.Mute/401 | UNAUTHENTICATED | unset | -",
+            "and one that means the client's",
+        ),
+    ];
+    let (tracing, mut spans) = TracingService::in_memory();
+    let moments = Moments::default();
+    let server = Server::builder()
+        .layer(TraceLayer::server(&tracing))
+        .add_service(Echo::new(moments.clone()))
+        .add_service(Mute);
+    let mut client = Client::connect(serve(server).await).await;
+
+    for (path, messages, count, code, expected, reason) in rows {
+        let (received, received_code) = client.call(path, messages).await;
+
+        let span = next(&mut spans).await;
+        assert_eq!(summary(&span), expected, "{path} {messages:?}: {reason}");
+        assert_eq!((received.len(), received_code), (count, code), "{path} {messages:?}");
+        assert_eq!(text(&span, "rpc.system.name").as_deref(), Some("grpc"), "{path}");
+        assert_eq!(text(&span, "rpc.method").as_deref(), path.strip_prefix('/'), "{path}");
+        if path.starts_with("/test.Echo") && !path.ends_with("Nothing") {
+            moments.assert_within(&span);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_span_of_a_call_says_whom_the_client_asked_and_nothing_of_http() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let server = Server::builder().layer(TraceLayer::server(&tracing)).add_service(Echo::default());
+    let address = serve(server).await;
+    Client::connect(address).await.call("/test.Echo/One", &["hello"]).await;
+
+    let span = next(&mut spans).await;
+    let found: Vec<_> =
+        span.attributes.iter().map(|kv| (kv.key.as_str(), kv.value.clone())).collect();
+    let expected: [(_, Value); 5] = [
+        ("rpc.system.name", "grpc".into()),
+        ("rpc.method", "test.Echo/One".into()),
+        ("server.address", "127.0.0.1".into()),
+        ("server.port", i64::from(address.port()).into()),
+        ("rpc.response.status_code", "OK".into()),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_span_lasts_for_as_long_as_the_conversation() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let moments = Moments::default();
+    let server = Server::builder()
+        .layer(TraceLayer::server(&tracing))
+        .add_service(Echo::new(moments.clone()));
+    let mut client = Client::connect(serve(server).await).await;
+    let (say, mut said) = mpsc::unbounded_channel();
+
+    let messages = stream::poll_fn(move |cx| said.poll_recv(cx));
+    let mut answers = client.open("/test.Echo/Chat", messages).await.unwrap();
+    for message in ["how", "are", "you"] {
+        say.send(message.to_owned()).unwrap();
+        assert_eq!(answers.message().await.unwrap().as_deref(), Some(message));
+        assert_none_yet(&tracing, &mut spans).await;
+        Moments::pass().await;
+    }
+    drop(say);
+    assert_eq!(answers.message().await.unwrap(), None);
+
+    let span = next(&mut spans).await;
+    assert_eq!(summary(&span), "Server | test.Echo/Chat | OK | unset | -");
+    moments.assert_within(&span);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_amid_a_call_has_cancelled_which_is_no_error() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let moments = Moments::default();
+    let server = Server::builder()
+        .layer(TraceLayer::server(&tracing))
+        .add_service(Echo::new(moments.clone()));
+    let mut client = Client::connect(serve(server).await).await;
+
+    let request = stream::iter(["forever".to_owned()]);
+    let mut answers = client.open("/test.Echo/Count", request).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().as_deref(), Some("one"));
+    assert_none_yet(&tracing, &mut spans).await;
+    drop(answers);
+
+    let span = next(&mut spans).await;
+    assert_eq!(summary(&span), "Server | test.Echo/Count | CANCELLED | unset | -");
+    moments.assert_within(&span);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_before_the_answer_has_cancelled() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let moments = Moments::default();
+    let server = Server::builder()
+        .layer(TraceLayer::server(&tracing))
+        .add_service(Echo::new(moments.clone()));
+    let mut client = Client::connect(serve(server).await).await;
+
+    // The service answers when it has all messages, which it never has.
+    let messages = stream::iter(["a".to_owned()]).chain(stream::pending());
+    let call = tokio::spawn(async move { client.open("/test.Echo/Collect", messages).await });
+    moments.marked().await;
+    assert_none_yet(&tracing, &mut spans).await;
+    call.abort();
+
+    let span = next(&mut spans).await;
+    assert_eq!(summary(&span), "Server | test.Echo/Collect | CANCELLED | unset | -");
+    moments.assert_within(&span);
+}
+
+#[tokio::test]
+async fn a_panic_of_a_call_is_seen_wherever_it_happens() {
+    let rows = [
+        ("/test.Echo/One", "Server | test.Echo/One | UNKNOWN | error | panic", "before the head"),
+        (
+            "/test.Echo/Count",
+            "Server | test.Echo/Count | UNKNOWN | error | panic",
+            "after two messages",
+        ),
+    ];
+    let (tracing, mut spans) = TracingService::in_memory();
+    let moments = Moments::default();
+    let server = Server::builder()
+        .layer(TraceLayer::server(&tracing))
+        .add_service(Echo::new(moments.clone()));
+    let address = serve(server).await;
+
+    for (path, expected, reason) in rows {
+        let (_, code) = Client::connect(address).await.call(path, &["panic"]).await;
+        assert_ne!(code, Code::Ok, "{reason}");
+
+        let span = next(&mut spans).await;
+        assert_eq!(summary(&span), expected, "{reason}");
+        moments.assert_within(&span);
+    }
+}
+
+#[tokio::test]
+async fn a_layer_of_one_service_leaves_the_others_alone() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let traced = TraceLayer::server(&tracing).layer(Echo::default());
+    let server = Server::builder().add_service(traced).add_service(Mute);
+    let mut client = Client::connect(serve(server).await).await;
+
+    client.call("/test.Mute/200", &["a"]).await;
+    let (answers, code) = client.call("/test.Echo/Collect", &["a", "b"]).await;
+    assert_eq!((answers, code), (vec!["a b".to_owned()], Code::Ok));
+
+    let expected = "Server | test.Echo/Collect | OK | unset | -";
+    assert_eq!(next_summary(&mut spans).await, expected, "the other call has no span");
+    assert_none_yet(&tracing, &mut spans).await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_tonic_enforces_outside_of_the_layer_cancels() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let server = Server::builder().layer(TraceLayer::server(&tracing)).add_service(Echo::default());
+    let mut client = Client::connect(serve(server).await).await;
+
+    // Nothing is ever sent, so nothing is ever answered.
+    let mut request = tonic::Request::new(stream::pending());
+    request.metadata_mut().insert("grpc-timeout", "20m".parse().unwrap());
+    assert!(client.request("/test.Echo/Collect", request).await.is_err());
+
+    let expected = "Server | test.Echo/Collect | CANCELLED | unset | -";
+    assert_eq!(next_summary(&mut spans).await, expected);
+}
+
+#[tokio::test]
+async fn grpc_web_is_http() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let app = Router::new()
+        .route("/test.Echo/One", post(async || "trailers are in here"))
+        .layer(TraceLayer::server(&tracing));
+    let address = server::serve(app).await;
+
+    for content_type in ["application/grpc-web", "application/grpc-web+proto"] {
+        let headers = [("content-type", content_type)];
+        let request = server::request("POST", "/test.Echo/One", &headers);
+        server::fetch(Version::HTTP_11, address, request).await;
+
+        let span = next(&mut spans).await;
+        assert_eq!(summary(&span), "Server | POST /test.Echo/One | 200 | unset | -");
+        assert_eq!(text(&span, "rpc.system.name"), None, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_grpc_shows_in_the_content_type_and_not_in_the_framework() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let status = [("grpc-status", "13"), ("grpc-message", "disk%20full")];
+    let app = Router::new()
+        .route("/test.Echo/One", post(async move || (status, "")))
+        .layer(TraceLayer::server(&tracing));
+    let address = server::serve(app).await;
+
+    let headers = [("content-type", "application/grpc+proto")];
+    let request = server::request("POST", "/test.Echo/One", &headers);
+    server::fetch(Version::HTTP_2, address, request).await;
+
+    let expected = "Server | test.Echo/One | INTERNAL | error: disk full | INTERNAL";
+    assert_eq!(next_summary(&mut spans).await, expected);
+}

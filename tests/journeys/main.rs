@@ -1,0 +1,11 @@
+//! Journeys through the whole crate, over real sockets and real files.
+
+mod composition;
+mod grpc_server;
+mod handles;
+mod http_endings;
+mod http_server;
+mod parents;
+mod response;
+mod sinks;
+mod support;

@@ -1,0 +1,115 @@
+//! Spans on their way out: to collectors over gRPC and HTTP, good and hostile, and to files.
+
+mod collector;
+mod delivery;
+mod files;
+mod full_disk;
+mod hanging;
+mod hostile_grpc;
+mod hostile_http;
+mod itself;
+mod logs;
+mod rotel;
+mod runtimes;
+mod script;
+mod volume;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::ready;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body_util::Empty;
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, KeyValue};
+use tower::{Layer, Service, service_fn};
+use tower_otlp::opentelemetry;
+use tower_otlp::{Stats, TraceContext, TraceLayer, TracingService, TracingServiceConfig};
+
+use self::collector::Collector;
+use self::logs::Log;
+use self::script::Script;
+
+/// A tracing service that records every request and exports to `url`.
+fn tracing_to(url: &str) -> TracingService {
+    TracingServiceConfig::new(url.parse().unwrap())
+        .sampling_rate_per_million(1_000_000)
+        .start("sinks")
+        .unwrap()
+}
+
+/// Serves so many requests, each of which becomes a span, and returns what the responses say of
+/// their traces.
+fn serve(tracing: &TracingService, requests: usize) -> Vec<TraceContext> {
+    (0..requests).map(|_| call(tracing, || ())).collect()
+}
+
+/// Serves a request whose span is above this size.
+fn serve_large(tracing: &TracingService, size: usize) -> TraceContext {
+    call(tracing, || {
+        let filling = KeyValue::new("filling", "x".repeat(size));
+        Context::map_current(|context| context.span().set_attribute(filling));
+    })
+}
+
+/// Calls a service that does this for its request.
+fn call(tracing: &TracingService, work: impl Fn()) -> TraceContext {
+    let service = service_fn(|_: Request<()>| {
+        work();
+        ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
+    });
+    let mut service = TraceLayer::server(tracing).layer(service);
+    let response = service.call(Request::new(())).now_or_never().expect("a ready answer");
+    let response = response.unwrap_or_else(|never| match never {});
+    response.extensions().get::<TraceContext>().expect("a recorded request").clone()
+}
+
+/// Trace and span ids, as OTLP has them.
+type Ids = BTreeSet<(Vec<u8>, Vec<u8>)>;
+
+fn ids(spans: &[TraceContext]) -> Ids {
+    let id = |span: &TraceContext| {
+        (span.trace_id().to_bytes().to_vec(), span.span_id().to_bytes().to_vec())
+    };
+    spans.iter().map(id).collect()
+}
+
+/// The stats of a service all of whose spans are settled.
+fn settled(delivered: u64, failed: u64) -> Stats {
+    let mut stats = Stats::default();
+    stats.accepted = delivered + failed;
+    stats.delivered = delivered;
+    stats.dropped.failed = failed;
+    stats
+}
+
+/// Holds the exporter to its promise about a hostile collector: the spans are counted as failed,
+/// the log says why, and once the collector is well again it is sent spans by the same pipeline.
+fn assert_fails_and_recovers(collector: &Collector, url: &str, words: &str, why: &str) {
+    let log = Log::about(url);
+    let tracing = tracing_to(url);
+    serve(&tracing, 3);
+    assert_eq!(tracing.flush_blocking(LONG), settled(0, 3), "{why}");
+    assert!(collector.played() > 0, "{why}: the script was not played");
+    let lines = log.lines();
+    assert!(lines.len() == 1 && lines[0].contains(words), "{why}: {lines:?}");
+
+    collector.play(Script::Ok);
+    let served = serve(&tracing, 2);
+    assert_eq!(tracing.shutdown_blocking(LONG), settled(2, 3), "{why}: {:?}", log.lines());
+    assert!(collector.ids().is_superset(&ids(&served)), "{why}");
+}
+
+/// Says that a test did not run, and why.
+#[expect(clippy::print_stderr, reason = "whoever reads the results must know")]
+fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
+/// A deadline that is not expected to be reached.
+const LONG: Duration = Duration::from_secs(60);
+/// A deadline that is expected to be reached.
+const SHORT: Duration = Duration::from_millis(50);

@@ -1,0 +1,192 @@
+//! What a collector does with a request, good or hostile.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
+
+/// What a [`Collector`](super::collector::Collector) does with every request, until it is told
+/// something else.
+#[derive(Clone, Debug)]
+pub(super) enum Script {
+    /// Takes all spans.
+    Ok,
+    /// Takes all spans but so many, with a message.
+    Partial(i64, &'static str),
+    /// Answers as written here, whatever was asked.
+    Answer(Box<Answer>),
+    /// Reads the request and leaves it without an answer until the script changes; then answers
+    /// by the new one.
+    Silence,
+    /// Does not speak HTTP at all: what a connection is sent, byte by byte.
+    Wire(Wire),
+}
+
+/// A well-formed HTTP response.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Repeated after the body for as long as the client reads, when not empty.
+    pub(super) endless: Bytes,
+    pub(super) trailers: HeaderMap,
+}
+
+/// The bytes of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    pub(super) after: After,
+    pub(super) bytes: Vec<u8>,
+    /// Repeated after the bytes for as long as the client reads, when not empty.
+    pub(super) endless: Vec<u8>,
+    pub(super) end: End,
+}
+
+/// What a [`Wire`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum After {
+    Accept,
+    Request,
+}
+
+/// How a [`Wire`] ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum End {
+    Close,
+    Reset,
+    /// Keeps the connection and says nothing more.
+    Hold,
+}
+
+impl Answer {
+    /// A response without headers and body.
+    pub(super) fn new(status: u16) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            endless: Bytes::new(),
+            trailers: HeaderMap::new(),
+        }
+    }
+
+    /// An empty message and this `grpc-status` in the trailers.
+    pub(super) fn grpc(status: &'static str) -> Self {
+        Self::new(200)
+            .header("content-type", "application/grpc")
+            .body(message(0, b""))
+            .trailer("grpc-status", status)
+    }
+
+    /// Protobuf with this status.
+    pub(super) fn protobuf(status: u16, body: impl Into<Bytes>) -> Self {
+        Self::new(status).header("content-type", "application/x-protobuf").body(body)
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = HeaderValue::try_from(value.into()).unwrap();
+        self.headers.append(HeaderName::from_static(name), value);
+        self
+    }
+
+    pub(super) fn body(self, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    pub(super) fn endless(self, piece: impl Into<Bytes>) -> Self {
+        Self { endless: piece.into(), ..self }
+    }
+
+    pub(super) fn trailer(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = HeaderValue::try_from(value.into()).unwrap();
+        self.trailers.append(HeaderName::from_static(name), value);
+        self
+    }
+}
+
+impl From<Answer> for Script {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
+impl Wire {
+    /// Sends these bytes once a request has come, and closes the connection.
+    pub(super) fn after_request(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { after: After::Request, bytes: bytes.into(), endless: Vec::new(), end: End::Close }
+    }
+
+    /// Sends these bytes before any have come, and closes the connection.
+    pub(super) fn on_accept(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { after: After::Accept, ..Self::after_request(bytes) }
+    }
+
+    pub(super) fn endless(self, piece: impl Into<Vec<u8>>) -> Self {
+        Self { endless: piece.into(), ..self }
+    }
+
+    /// Ends the connection with a TCP reset.
+    pub(super) fn reset(self) -> Self {
+        Self { end: End::Reset, ..self }
+    }
+
+    /// Does not end the connection.
+    pub(super) fn hold(self) -> Self {
+        Self { end: End::Hold, ..self }
+    }
+}
+
+impl From<Wire> for Script {
+    fn from(wire: Wire) -> Self {
+        Self::Wire(wire)
+    }
+}
+
+/// A gRPC message behind its head.
+pub(super) fn message(compressed: u8, message: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(message.len()).unwrap();
+    [&[compressed][..], &len.to_be_bytes(), message].concat()
+}
+
+/// What a collector answers that takes all spans but so many.
+pub(super) fn partial(rejected_spans: i64, error_message: &str) -> Vec<u8> {
+    let partial_success =
+        ExportTracePartialSuccess { rejected_spans, error_message: error_message.to_owned() };
+    ExportTraceServiceResponse { partial_success: Some(partial_success) }.encode_to_vec()
+}
+
+/// Frames of HTTP/2 (RFC 9113), for what no HTTP/2 library would send.
+pub(super) mod h2 {
+    pub(in super::super) const DATA: u8 = 0;
+    pub(in super::super) const HEADERS: u8 = 1;
+    pub(in super::super) const RST_STREAM: u8 = 3;
+    pub(in super::super) const SETTINGS: u8 = 4;
+    pub(in super::super) const PING: u8 = 6;
+    pub(in super::super) const GOAWAY: u8 = 7;
+    pub(in super::super) const CONTINUATION: u8 = 9;
+
+    pub(in super::super) const END_STREAM: u8 = 1;
+    pub(in super::super) const END_HEADERS: u8 = 4;
+
+    /// `:status: 200`, an entry of HPACK's static table.
+    pub(in super::super) const OK: &[u8] = &[0x88];
+
+    pub(in super::super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// The empty SETTINGS that every server begins with, and then these frames.
+    pub(in super::super) fn server(frames: &[Vec<u8>]) -> Vec<u8> {
+        [frame(SETTINGS, 0, 0, b""), frames.concat()].concat()
+    }
+
+    /// A header field that HPACK does not keep. Name and value are shorter than 127 bytes.
+    pub(in super::super) fn field(name: &str, value: &str) -> Vec<u8> {
+        let len = |text: &str| u8::try_from(text.len()).ok().filter(|&len| len < 127).unwrap();
+        [&[0, len(name)], name.as_bytes(), &[len(value)], value.as_bytes()].concat()
+    }
+}
