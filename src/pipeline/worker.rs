@@ -261,8 +261,8 @@ impl Worker {
                 if changed {
                     tracing::warn!(
                         target: LOG_TARGET,
-                        "cannot export to {target}: {failure}; {spans} spans are lost, and so \
-                         are further ones until this is over",
+                        "cannot export to {target}: {failure}; spans lost: {spans}, and further \
+                         ones until this is over",
                     );
                 }
             }

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
@@ -48,7 +48,7 @@ pub(super) fn client(version: Version) -> HttpClient {
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
     match version {
         #[cfg(feature = "http")]
-        Version::Http1 => builder.pool_max_idle_per_host(8),
+        Version::Http1 => builder.pool_max_idle_per_host(8).http1_max_buf_size(MAX_ANSWER),
         #[cfg(feature = "grpc")]
         Version::Http2 => builder
             .http2_only(true)
@@ -67,16 +67,30 @@ pub(super) fn client(version: Version) -> HttpClient {
 /// [`MAX_ANSWER`] bytes.
 pub(super) async fn exchange(
     client: &HttpClient,
-    request: Request<Pieces>,
+    mut request: Request<Pieces>,
 ) -> Result<Answer, Failure> {
-    match timeout(TIMEOUT, attempt(client, request)).await {
+    let connection = capture_connection(&mut request);
+    let answer = match timeout(TIMEOUT, attempt(client, request)).await {
         Ok(answer) => answer,
         Err(_) => Err(Failure(format!("no complete answer within {} s", TIMEOUT.as_secs()))),
+    };
+    // What did not answer well may never do so again, and HTTP/2 would send it all that comes.
+    if answer.is_err()
+        && let Some(connected) = connection.connection_metadata().as_ref()
+    {
+        connected.poison();
     }
+    answer
 }
 
 async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {
-    let response = client.request(request).await.map_err(|error| Failure(explain(&error)))?;
+    let response = client.request(request).await.map_err(|error| {
+        Failure(if error.is_connect() {
+            format!("cannot connect: {}", root_cause(&error))
+        } else {
+            explain(&error)
+        })
+    })?;
     let (head, body) = response.into_parts();
     let mut answer =
         Answer { status: head.status, headers: head.headers, body: Vec::new(), trailers: None };
@@ -96,7 +110,15 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
     Ok(answer)
 }
 
-/// An error with its causes, each said once: hyper's own words are "client error (Connect)".
+/// What the operating system said, such as "Connection refused".
+fn root_cause(mut error: &dyn Error) -> String {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
+}
+
+/// An error with its causes, each said once: hyper's own words are few.
 fn explain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -87,13 +87,23 @@ impl Sink for FileSink {
 impl Writer {
     /// Writes each request as a line, all or none of them.
     fn write(&mut self, requests: &[Vec<u8>]) -> Result<(), Failure> {
+        // A file that someone moved or deleted would take spans that nobody finds.
+        if self.open.as_ref().is_some_and(|open| fs::symlink_metadata(&open.path).is_err()) {
+            self.open = None;
+        }
         // Where each file's share of the batch began: what a failure has to undo.
         let mut begun = Vec::new();
         let written = requests.iter().try_for_each(|request| self.write_line(request, &mut begun));
         if written.is_err() {
             // With the whole batch reported as lost, no part of it may be found later.
             for (path, len) in begun {
-                let _ = OpenOptions::new().write(true).open(path).and_then(|f| f.set_len(len));
+                // A file that the batch began goes: tried again each second, a full disk would
+                // fill with empty ones.
+                let _ = if len == 0 {
+                    fs::remove_file(path)
+                } else {
+                    OpenOptions::new().write(true).open(path).and_then(|f| f.set_len(len))
+                };
             }
             // Whatever is wrong with this file, the next batch tries another.
             self.open = None;

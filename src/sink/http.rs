@@ -63,9 +63,13 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
             format!("answered HTTP {}: {message}", answer.status)
         }));
     }
-    // Some collectors answer success with an empty body, or with `{}`, and no content type.
-    if !is_protobuf {
+    // Some collectors answer success with `{}`, or with nothing at all.
+    if content_type.is_none_or(|value| value.is_empty() || value.starts_with(b"application/json")) {
         return Ok(Outcome::DELIVERED);
+    }
+    if !is_protobuf {
+        let said = quote(&String::from_utf8_lossy(content_type.unwrap_or_default()));
+        return Err(Failure(format!("answered with {said}: is this an OTLP/HTTP port?")));
     }
     partial::outcome(&answer.body).map_err(|error| Failure(format!("the answer is {error}")))
 }
@@ -90,11 +94,18 @@ mod tests {
     #[test]
     fn an_answer_is_success_only_with_200() {
         type Row<'a> = (u16, &'static str, &'a [u8], Result<u64, &'a str>, &'a str);
-        let rows: [Row<'_>; 9] = [
+        let rows: [Row<'_>; 10] = [
             (200, PROTOBUF, b"", Ok(0), "full success"),
             (200, PROTOBUF, b"\x0a\x02\x08\x03", Ok(3), "partial success"),
             (200, "application/json", b"{}", Ok(0), "success, in JSON that nobody asked for"),
             (200, "", b"", Ok(0), "success without a content type"),
+            (
+                200,
+                "text/html",
+                b"<html>",
+                Err("answered with text/html: is this an OTLP/HTTP port?"),
+                "a web server that answers everything",
+            ),
             (200, PROTOBUF, b"\x0b", Err("the answer is not a valid protobuf message"), "garbage"),
             (204, "", b"", Err("answered HTTP 204 No Content"), "OTLP success is 200"),
             (302, "text/html", b"", Err("answered HTTP 302 Found"), "redirects are not followed"),

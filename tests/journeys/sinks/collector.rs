@@ -127,6 +127,15 @@ impl Collector {
         assert!(received.len() >= requests, "{} requests of {requests} came", received.len());
     }
 
+    /// Waits until the script has been followed once.
+    pub(super) fn wait_until_played(&self) {
+        let received = self.shared.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited =
+            self.shared.arrived.wait_timeout_while(received, PATIENCE, |_| self.played() == 0);
+        drop(waited);
+        assert!(self.played() > 0, "nothing came");
+    }
+
     /// All spans of all requests.
     pub(super) fn spans(&self) -> Vec<Span> {
         let received = self.received();
@@ -228,7 +237,7 @@ impl Shared {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
         self.arrived.notify_all();
         let answer = self.next_answer(is_grpc).await;
-        self.played.fetch_add(1, Ordering::Relaxed);
+        self.count_as_played();
 
         let mut response = Response::new(ScriptedBody {
             body: answer.body,
@@ -258,11 +267,18 @@ impl Shared {
         }
     }
 
+    fn count_as_played(&self) {
+        // Under the lock, so that nobody misses it on the way to waiting for it.
+        let _received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        self.played.fetch_add(1, Ordering::Relaxed);
+        self.arrived.notify_all();
+    }
+
     async fn play_wire(&self, mut stream: TcpStream, wire: &Wire) -> io::Result<()> {
         if wire.after == After::Request {
             read_request(&mut stream).await?;
         }
-        self.played.fetch_add(1, Ordering::Relaxed);
+        self.count_as_played();
         stream.write_all(&wire.bytes).await?;
         while !wire.endless.is_empty() {
             stream.write_all(&wire.endless).await?;

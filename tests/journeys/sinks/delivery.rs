@@ -127,6 +127,7 @@ fn a_request_carries_all_the_chunks_that_wait() {
             collector.wait_for(under_way);
         }
         let served = serve(&tracing, 3 * 512);
+        let _ = tracing.flush_blocking(Duration::ZERO);
         assert_eq!(collector.received().len(), 8, "no ninth request at once");
         collector.play(Script::Ok);
         assert_eq!(tracing.shutdown_blocking(LONG), settled(8 + 3 * 512, 0));

@@ -122,6 +122,20 @@ fn a_line_that_would_pass_the_limit_begins_the_next_file() {
 }
 
 #[test]
+fn a_file_that_was_taken_away_is_not_written_to() {
+    let (_root, directory) = directory();
+    let tracing = tracing_to(&url(&directory));
+    serve(&tracing, 1);
+    assert_eq!(tracing.flush_blocking(LONG), settled(1, 0));
+    let [first] = &files(&directory)[..] else { panic!("one file") };
+    fs::remove_file(first).unwrap();
+
+    serve(&tracing, 1);
+    assert_eq!(tracing.shutdown_blocking(LONG), settled(2, 0));
+    assert_eq!(files(&directory).len(), 1, "the second span is to be found");
+}
+
+#[test]
 fn a_line_above_the_limit_has_a_file_of_its_own() {
     let (_root, directory) = directory();
     let tracing = tracing_to(&format!("{}?limit=3000", url(&directory)));

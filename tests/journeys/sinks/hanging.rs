@@ -65,7 +65,7 @@ fn an_unresolvable_name_is_a_failure() {
         serve(&tracing, 3);
         assert_eq!(tracing.shutdown_blocking(LONG), settled(0, 3), "{url}");
         let [line] = &log.lines()[..] else { panic!("{:?}", log.lines()) };
-        assert!(line.contains("dns error"), "{line}");
+        assert!(line.contains("cannot connect: failed to lookup address"), "{line}");
     }
 }
 
@@ -132,11 +132,11 @@ fn a_collector_that_talks_without_end_keeps_nobody_beyond_the_deadline() {
         let tracing = tracing_to(&url(&collector));
         serve(&tracing, 3);
         let _ = tracing.flush_blocking(SHORT);
+        collector.wait_until_played();
         let stats = within(PATIENCE, why, move || tracing.shutdown_blocking(SHORT));
         // The library may have had enough before.
         let lost = stats.dropped.shutdown + stats.dropped.failed;
         assert_eq!((stats.accepted, lost, stats.pending), (3, 3, 0), "{why}: {stats}");
-        assert!(collector.played() > 0, "{why}");
     }
 }
 

@@ -171,7 +171,7 @@ fn success_is_told_in_many_ways() {
         ),
         (
             Wire::after_request(
-                "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
             )
             .into(),
             "after an interim answer",

@@ -14,8 +14,8 @@ async fn only_a_change_is_logged() {
     const PART: fn() -> Answer = || Answer::rejected(1);
     const FAIL: fn() -> Answer = Answer::failed;
     const PANIC: fn() -> Answer = || Answer::Panic;
-    const CANNOT: &str = "WARN cannot export to grpc://collector:4317: connection refused; 2 \
-         spans are lost, and so are further ones until this is over";
+    const CANNOT: &str = "WARN cannot export to grpc://collector:4317: connection refused; \
+         spans lost: 2, and further ones until this is over";
     const AGAIN: &str = "INFO grpc://collector:4317 takes spans again";
     const REJECTED: &str = "WARN grpc://collector:4317 rejected 1 of 2 spans: no room";
     const RESTARTED: &str = "ERROR the span exporter panicked and was restarted: a bug";
