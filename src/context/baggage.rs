@@ -26,7 +26,7 @@ impl BaggageHeader {
         let kept = || {
             list::members(&fields).filter(|member| is_member(member)).take_while(within_limits())
         };
-        list::join(&fields, kept).map(Self)
+        list::join(kept).map(Self)
     }
 
     pub(crate) fn as_str(&self) -> &str {

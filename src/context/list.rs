@@ -14,25 +14,15 @@ pub(super) fn members<'a>(
         .filter(|member| !member.is_empty())
 }
 
-/// Joins `members`, chosen from `fields`, into one field; `None` when there is none.
+/// Joins `members` into one field; `None` when there is none.
 ///
-/// A lone field that reads the same already is shared instead of copied.
-pub(super) fn join<'a, M>(
-    fields: &GetAll<'a, HeaderValue>,
-    members: impl Fn() -> M,
-) -> Option<HeaderValue>
+/// Always a copy: a field of a request shares the memory of its connection's read buffer, and what
+/// travels may be kept for longer than the request lives.
+pub(super) fn join<'a, M>(members: impl Fn() -> M) -> Option<HeaderValue>
 where
     M: Iterator<Item = &'a [u8]>,
 {
-    let mut received = fields.iter();
-    let first = received.next()?;
     let length = members().map(|member| member.len() + 1).sum::<usize>().checked_sub(1)?;
-
-    // What was left out would make it shorter, so equal length means equal text.
-    if received.next().is_none() && first.len() == length {
-        return Some(first.clone());
-    }
-
     let mut text = Vec::with_capacity(length);
     for member in members() {
         if !text.is_empty() {

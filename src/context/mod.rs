@@ -27,8 +27,8 @@
 //!   first member that does not fit, members are left out; none is ever cut.
 //! - Empty members, and blanks around members, are not passed on. No field is ever sent empty.
 //!
-//! `tracestate` and `baggage` travel as the text that came: a field that is already in order is
-//! shared with the header map it was read from, neither copied nor rebuilt.
+//! `tracestate` and `baggage` travel as the text that came, copied once from the request, whose
+//! memory they would otherwise hold on to.
 //!
 //! # Inside the process
 //!
@@ -179,6 +179,12 @@ impl TraceContext {
 
     pub(crate) fn traceparent(&self) -> Traceparent {
         self.traceparent
+    }
+
+    /// The same, with this baggage in place of its own, if there is any.
+    #[must_use]
+    pub(crate) fn with_baggage(self, baggage: Option<BaggageHeader>) -> Self {
+        Self { baggage: baggage.or(self.baggage), ..self }
     }
 
     /// The same tracestate and baggage, sent on by another span of the trace.

@@ -24,7 +24,7 @@ impl TraceStateHeader {
                 return None;
             }
         }
-        list::join(&fields, || list::members(&fields)).map(Self)
+        list::join(|| list::members(&fields)).map(Self)
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -75,8 +75,9 @@ impl SpanBuffer {
         let out = &mut self.bytes;
         put_bytes(out, span::TRACE_ID, &head.trace_id.to_bytes());
         put_bytes(out, span::SPAN_ID, &head.span_id.to_bytes());
-        if !head.tracestate.is_empty() {
-            put_bytes(out, span::TRACE_STATE, head.tracestate.as_bytes());
+        let tracestate = first_members(head.tracestate, limits.peer_value_length);
+        if !tracestate.is_empty() {
+            put_bytes(out, span::TRACE_STATE, tracestate.as_bytes());
         }
         let mut remote = Remote::No;
         if let Some((parent, parent_is)) = head.parent {
@@ -289,6 +290,17 @@ pub(crate) fn encode_scope(name: &str, version: &str, schema_url: &str) -> Vec<u
     put_bytes(&mut out, 1, &scope);
     put_bytes(&mut out, 3, schema_url.as_bytes());
     out
+}
+
+/// The members of a tracestate that fit into so many bytes; none is cut.
+fn first_members(tracestate: &str, limit: usize) -> &str {
+    if tracestate.len() <= limit {
+        return tracestate;
+    }
+    // A comma right behind the limit ends a member that fits.
+    let fits = &tracestate.as_bytes()[..=limit];
+    let end = fits.iter().rposition(|&byte| byte == b',').unwrap_or(0);
+    &tracestate[..end]
 }
 
 /// Attributes that the end of a span adds: the status code and `error.type`.

@@ -16,7 +16,7 @@ pub(crate) mod wire;
 
 pub use decode::{RecordedEvent, RecordedLink, RecordedSpan};
 pub(crate) use encoder::{Remote, SpanBuffer, SpanHead, encode_resource, encode_scope};
-pub(crate) use limits::SpanLimits;
+pub(crate) use limits::{SpanLimits, cut};
 
 /// Decodes one OTLP `Span`, for tests of what writes into a [`SpanBuffer`].
 #[cfg(test)]

@@ -15,18 +15,34 @@ pin_project! {
     /// Response body of [`Trace`](super::Trace).
     #[derive(Debug)]
     pub struct ResponseBody<B> {
-        // Dropped before the span ends, so that what the body writes on its way out arrives.
+        // Absent only while it is being dropped.
         #[pin]
-        inner: B,
+        inner: Option<B>,
         observation: Observation,
         // Bytes to come, where that is known.
         left: Option<u64>,
+    }
+
+    impl<B> PinnedDrop for ResponseBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            // Within the span, and before the span ends: what the body does and writes on its
+            // way out belongs to it.
+            let mut this = this.project();
+            this.observation.drop_within(|| this.inner.set(None));
+        }
     }
 }
 
 impl<B> ResponseBody<B> {
     pub(super) fn new(inner: B, observation: Observation, left: Option<u64>) -> Self {
-        Self { inner, observation, left }
+        Self { inner: Some(inner), observation, left }
+    }
+}
+
+/// A body that belongs to no span, as other middleware makes one for an answer of its own.
+impl<B: Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::new(B::default(), Observation::Off, None)
     }
 }
 
@@ -42,21 +58,22 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
+        let this = self.project();
+        let Some(mut inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
         let entered = this.observation.enter();
-        let polled = this.inner.as_mut().poll_frame(cx);
+        let polled = inner.as_mut().poll_frame(cx);
         drop(entered);
         this.observation.leave();
 
         let frame = ready!(polled);
-        if let Observation::Sampled(_) = this.observation {
+        if let Observation::Recorded(_) = this.observation {
             match &frame {
                 None => this.observation.end(End::Complete),
                 Some(Err(error)) => this.observation.end(End::Error(error)),
                 Some(Ok(frame)) => {
                     if let Some(trailers) = frame.trailers_ref() {
                         this.observation.end(End::Trailers(trailers));
-                    } else if is_last(frame, this.left) || this.inner.is_end_stream() {
+                    } else if is_last(frame, this.left) || inner.is_end_stream() {
                         this.observation.end(End::Complete);
                     }
                 }
@@ -66,11 +83,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -17,16 +17,25 @@ pin_project! {
     /// Response future of [`Trace`](super::Trace).
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
-        // Dropped before the span ends, so that what the service writes on its way out arrives.
+        // Absent only while it is being dropped.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         observation: Observation,
+    }
+
+    impl<F> PinnedDrop for ResponseFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // Within the span, and before the span ends: what the service does and writes on its
+            // way out belongs to it.
+            let mut this = this.project();
+            this.observation.drop_within(|| this.inner.set(None));
+        }
     }
 }
 
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, observation: Observation) -> Self {
-        Self { inner, observation }
+        Self { inner: Some(inner), observation }
     }
 }
 
@@ -40,8 +49,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
         let entered = this.observation.enter();
-        let polled = this.inner.poll(cx);
+        let polled = inner.poll(cx);
         drop(entered);
         this.observation.leave();
 
@@ -60,7 +70,7 @@ fn respond<B: Body>(
     mut observation: Observation,
 ) -> Response<ResponseBody<B>> {
     let mut left = None;
-    if let Observation::Sampled(span) = &mut observation {
+    if let Observation::Recorded(span) = &mut observation {
         match span.answered(&mut response) {
             Rest::Body { length } => left = length,
             Rest::Nothing => observation.end(End::Complete),

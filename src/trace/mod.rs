@@ -61,7 +61,9 @@
 //! Requests that bring spans: `POST /v1/traces` and the OTLP `TraceService`.
 
 mod body;
+mod decision;
 mod future;
+mod handle;
 mod layer;
 mod observation;
 mod pool;

@@ -10,9 +10,10 @@ pub(super) enum Observation {
     /// Nothing.
     #[default]
     Off,
-    /// The trace goes on through this process, in this context, and is not recorded here.
-    Unsampled(Context),
-    Sampled(ActiveSpan),
+    /// The trace goes on through this process, in this context, and nothing is recorded: not
+    /// sampled, or over.
+    Unrecorded(Context),
+    Recorded(ActiveSpan),
 }
 
 impl Observation {
@@ -21,21 +22,35 @@ impl Observation {
     pub(super) fn enter(&mut self) -> Option<ContextGuard> {
         match self {
             Self::Off => None,
-            Self::Unsampled(context) => Some(context.clone().attach()),
-            Self::Sampled(span) => span.enter(),
+            Self::Unrecorded(context) => Some(context.clone().attach()),
+            Self::Recorded(span) => Some(span.enter()),
         }
     }
 
     pub(super) fn leave(&mut self) {
-        if let Self::Sampled(span) = self {
+        if let Self::Recorded(span) = self {
             span.leave();
         }
     }
 
-    /// Ends the span, if there is one.
+    /// Ends the span, if there is one. What the service or its body do afterwards still belongs
+    /// to the trace.
     pub(super) fn end(&mut self, end: End<'_>) {
-        if let Self::Sampled(span) = std::mem::take(self) {
-            span.end(end);
+        *self = match std::mem::take(self) {
+            Self::Recorded(span) => Self::Unrecorded(span.end(end)),
+            other => other,
+        };
+    }
+
+    /// Drops `inner` in its context, where it may still write to its span.
+    pub(super) fn drop_within(&mut self, drop_inner: impl FnOnce()) {
+        // Still set when the last poll panicked, and then to be found by the end of the span.
+        let panicked = matches!(self, Self::Recorded(span) if span.is_running());
+        let entered = self.enter();
+        drop_inner();
+        drop(entered);
+        if !panicked {
+            self.leave();
         }
     }
 }

@@ -1,29 +1,28 @@
 //! Span buffers that wait to be used again, a few for each thread.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use super::span::Shared;
+use crate::record::SpanBuffer;
 
-pub(super) fn take() -> Arc<Shared> {
+pub(super) fn take() -> SpanBuffer {
     POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
-/// Keeps the buffer, unless someone still holds it, it has grown large, or there are enough.
-pub(super) fn give_back(mut shared: Arc<Shared>) {
-    if Arc::get_mut(&mut shared).is_some_and(|shared| shared.capacity() <= MAX_CAPACITY) {
+/// Keeps the buffer, unless it has grown large or there are enough.
+pub(super) fn give_back(buffer: SpanBuffer) {
+    if buffer.capacity() <= MAX_CAPACITY {
         // Fails only while the thread is being torn down: then the buffer goes, too.
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < MAX_POOLED {
-                pool.push(shared);
+                pool.push(buffer);
             }
         });
     }
 }
 
 thread_local! {
-    static POOL: RefCell<Vec<Arc<Shared>>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<SpanBuffer>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Buffers for one thread. More requests than this may be under way; they allocate.

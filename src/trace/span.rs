@@ -1,27 +1,25 @@
-//! The live span of one request: who may write to it, and how it ends.
+//! The live span of one request, and how it ends.
 //!
 //! One [`ActiveSpan`] is made when the request arrives, moves from the service into the future
 //! and from there into the body, and ends the span: by [`ActiveSpan::end`], or by being dropped.
-//! What stands in the OpenTelemetry `Context` meanwhile is a [`Handle`]: it writes into the same
-//! buffer, cannot end the span, and does nothing once the span has ended.
+//! What stands in the OpenTelemetry `Context` meanwhile is a [`Handle`], which writes into the
+//! same buffer.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body;
-use opentelemetry::trace::{Span, SpanContext, SpanId, SpanKind, Status, TraceContextExt};
-use opentelemetry::{Context, ContextGuard, KeyValue};
+use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt};
+use opentelemetry::{Context, ContextGuard};
 
+use super::handle::{Handle, SharedDraft};
 use super::layer::Settings;
 use super::pool;
 use super::semconv::{self, Protocol, RequestHead, Verdict};
-use crate::context::TraceContext;
+use crate::context::{ResponseHeader, TraceContext};
 use crate::grpc_status::GrpcStatus;
-use crate::record::clock::unix_nanos;
-use crate::record::{Remote, SpanBuffer, SpanHead};
+use crate::record::{Remote, SpanHead};
 
 /// The ways in which a request can end.
 #[derive(Clone, Copy)]
@@ -42,10 +40,11 @@ pub(super) enum End<'a> {
 #[derive(Debug)]
 pub(super) struct ActiveSpan {
     settings: Arc<Settings>,
-    /// Absent once the span has ended.
-    shared: Option<Arc<Shared>>,
-    /// Given up before the span ends, so that the buffer can be reused.
-    context: Option<Context>,
+    draft: SharedDraft,
+    context: Context,
+    /// Given to the response when its head has come.
+    trace_context: Option<TraceContext>,
+    response_header: ResponseHeader,
     /// Reading of the pipeline's clock.
     started: u64,
     protocol: Protocol,
@@ -55,6 +54,7 @@ pub(super) struct ActiveSpan {
     /// `std::thread::panicking` cannot tell, because a panic may have been caught in between, or
     /// be someone else's.
     running: bool,
+    ended: bool,
 }
 
 /// What is still to come when the head of a response has been seen.
@@ -77,20 +77,6 @@ enum Method {
     Other,
 }
 
-/// A span as everyone who writes to it shares it.
-#[derive(Debug, Default)]
-pub(super) struct Shared(Mutex<Draft>);
-
-#[derive(Debug, Default)]
-struct Draft {
-    buffer: SpanBuffer,
-    /// Only while the span lives: it may hold on to the connection's read buffer.
-    trace_context: Option<TraceContext>,
-    ended: bool,
-    /// Whether attributes came through a [`Handle`]: then a key may be there already.
-    touched: bool,
-}
-
 impl ActiveSpan {
     /// Starts the span of a request. `trace_context` holds the span's own ids.
     pub(super) fn start(
@@ -110,29 +96,26 @@ impl ActiveSpan {
             kind: SpanKind::Server,
             start_unix_nanos: clock.unix_nanos(started),
         };
-        let protocol = Protocol::of(request.headers);
-        let shared = pool::take();
-        let handle = Handle {
-            shared: Arc::clone(&shared),
-            span_context: trace_context.to_span_context(false),
-        };
-        let context = Context::map_current(|current| trace_context.attach_to(current));
-        {
-            let mut draft = shared.lock();
-            draft.ended = false;
-            draft.touched = false;
-            let buffer = &mut draft.buffer;
-            buffer.start(&head, settings.limits);
-            match protocol {
-                Protocol::Http => semconv::http::start(buffer, request),
-                Protocol::Grpc => semconv::grpc::start(buffer, request),
-            }
-            draft.trace_context = Some(trace_context);
+        let protocol = Protocol::of(request.method, request.headers);
+        let mut buffer = pool::take();
+        buffer.start(&head, settings.limits);
+        match protocol {
+            Protocol::Http => semconv::http::start(&mut buffer, request),
+            Protocol::Grpc => semconv::grpc::start(&mut buffer, request),
         }
+        let draft = SharedDraft::new(buffer);
+        let handle = Handle::new(&draft, trace_context.to_span_context(false));
+        let context = Context::map_current(|current| trace_context.attach_to(current));
         Self {
             settings: Arc::clone(settings),
-            shared: Some(shared),
-            context: Some(context.with_span(handle)),
+            draft,
+            context: context.with_span(handle),
+            trace_context: Some(trace_context),
+            // Inside another span of this process it is that one's to name itself.
+            response_header: match parent {
+                Some((_, Remote::No)) => ResponseHeader::Off,
+                Some((_, Remote::Yes)) | None => settings.response_header,
+            },
             started,
             protocol,
             method: match *request.method {
@@ -142,13 +125,14 @@ impl ActiveSpan {
             },
             status: None,
             running: false,
+            ended: false,
         }
     }
 
     /// Puts the span in force for the inner service, which starts to run.
-    pub(super) fn enter(&mut self) -> Option<ContextGuard> {
+    pub(super) fn enter(&mut self) -> ContextGuard {
         self.running = true;
-        self.context.clone().map(Context::attach)
+        self.context.clone().attach()
     }
 
     /// The inner service has returned.
@@ -156,14 +140,17 @@ impl ActiveSpan {
         self.running = false;
     }
 
+    /// Whether the inner service runs, or has panicked.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
     /// The response's head has come: names the span in it, and says how the rest will end.
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
-        let draft = self.shared.as_ref().map(|shared| shared.lock());
-        if let Some(trace_context) = draft.and_then(|draft| draft.trace_context.clone()) {
-            let header = self.settings.response_header;
-            header.write(trace_context.traceparent(), response.headers_mut());
+        if let Some(trace_context) = self.trace_context.take() {
+            self.response_header.write(trace_context.traceparent(), response.headers_mut());
             response.extensions_mut().insert(trace_context);
         }
 
@@ -190,8 +177,10 @@ impl ActiveSpan {
         Rest::Body { length }
     }
 
-    pub(super) fn end(mut self, end: End<'_>) {
+    /// Ends the span. Its context is returned: it may stay in force, but is inert.
+    pub(super) fn end(mut self, end: End<'_>) -> Context {
         self.finish(end);
+        self.context.clone()
     }
 
     fn finish(&mut self, end: End<'_>) {
@@ -203,42 +192,31 @@ impl ActiveSpan {
                 (Some(status), semconv::grpc::verdict(status, &end))
             }
         };
-        let Some(shared) = self.shared.take() else { return };
-        {
-            let settings = &*self.settings;
-            let mut draft = shared.lock();
-            draft.ended = true;
-            draft.trace_context = None;
-            if let Some(status) = grpc_status {
-                draft
-                    .late("rpc.response.status_code")
-                    .push_str("rpc.response.status_code", status.name());
-            } else if let Some(status) = self.status {
-                let status = i64::from(status.as_u16());
-                draft
-                    .late("http.response.status_code")
-                    .push_i64("http.response.status_code", status);
-            }
-            if let Verdict { error_type: Some(error_type), description } = verdict {
-                draft.late("error.type").push_str("error.type", error_type);
-                draft.buffer.set_status(&Status::error(description));
-            }
-            let clock = settings.intake.clock();
-            // Measured from the start that is in the span, so that a wall clock which was set in
-            // between does not show in the duration.
-            let elapsed = clock.ticks().saturating_sub(self.started);
-            let span = draft.buffer.finish_after(elapsed);
-            settings.intake.push(&settings.scope, span);
+        self.ended = true;
+        let Some(mut draft) = self.draft.take() else { return };
+        if let Some(status) = grpc_status {
+            const KEY: &str = "rpc.response.status_code";
+            draft.late(KEY).push_str(KEY, status.name());
+        } else if let Some(status) = self.status {
+            const KEY: &str = "http.response.status_code";
+            draft.late(KEY).push_i64(KEY, status.as_u16().into());
         }
-        // The context holds the buffer through its handle.
-        self.context = None;
-        pool::give_back(shared);
+        if let Verdict { error_type: Some(error_type), description } = verdict {
+            draft.late("error.type").push_str("error.type", error_type);
+            draft.buffer.set_status(&Status::error(description));
+        }
+        let intake = &self.settings.intake;
+        // Measured from the start that is in the span, so that a wall clock which was set in
+        // between does not show in the duration.
+        let elapsed = intake.clock().ticks().saturating_sub(self.started);
+        intake.push(&self.settings.scope, draft.buffer.finish_after(elapsed));
+        pool::give_back(draft.buffer);
     }
 }
 
 impl Drop for ActiveSpan {
     fn drop(&mut self) {
-        if self.shared.is_some() {
+        if !self.ended {
             self.finish(if self.running { End::Panicked } else { End::Cancelled });
         }
     }
@@ -256,93 +234,6 @@ impl fmt::Debug for End<'_> {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Draft> {
-        // What a panic in an attribute's `Display` leaves behind is still a whole span.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Bytes of memory held.
-    pub(super) fn capacity(&mut self) -> usize {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).buffer.capacity()
-    }
-}
-
-impl Draft {
-    /// The buffer, ready to take an attribute of this key: the last value of a key counts.
-    fn late(&mut self, key: &str) -> &mut SpanBuffer {
-        if self.touched {
-            self.buffer.remove(key);
-        }
-        &mut self.buffer
-    }
-}
-
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The span as the OpenTelemetry `Context` holds it.
-#[derive(Debug)]
-struct Handle {
-    shared: Arc<Shared>,
-    span_context: SpanContext,
-}
-
-impl Handle {
-    /// Runs `write` unless the span has ended.
-    fn write(&self, write: impl FnOnce(&mut Draft)) {
-        let mut draft = self.shared.lock();
-        if !draft.ended {
-            write(&mut draft);
-        }
-    }
-}
-
-impl Span for Handle {
-    fn add_event_with_timestamp<T>(
-        &mut self,
-        name: T,
-        timestamp: SystemTime,
-        attributes: Vec<KeyValue>,
-    ) where
-        T: Into<Cow<'static, str>>,
-    {
-        let name = name.into();
-        self.write(|span| span.buffer.event(&name, unix_nanos(timestamp), &attributes));
-    }
-
-    fn span_context(&self) -> &SpanContext {
-        &self.span_context
-    }
-
-    fn is_recording(&self) -> bool {
-        !self.shared.lock().ended
-    }
-
-    fn set_attribute(&mut self, attribute: KeyValue) {
-        self.write(|span| {
-            span.touched = true;
-            span.buffer.set(&attribute);
-        });
-    }
-
-    fn set_status(&mut self, status: Status) {
-        self.write(|span| span.buffer.set_status(&status));
-    }
-
-    fn update_name<T>(&mut self, new_name: T)
-    where
-        T: Into<Cow<'static, str>>,
-    {
-        let name = new_name.into();
-        self.write(|span| span.buffer.set_name(&[&name]));
-    }
-
-    fn add_link(&mut self, span_context: SpanContext, attributes: Vec<KeyValue>) {
-        self.write(|span| span.buffer.link(&span_context, &attributes));
-    }
-
-    /// Does nothing: the span ends with its response.
-    fn end_with_timestamp(&mut self, _: SystemTime) {}
 }

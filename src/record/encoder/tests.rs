@@ -404,3 +404,17 @@ const HEAD: SpanHead<'_> = SpanHead {
     kind: SpanKind::Server,
     start_unix_nanos: 1,
 };
+
+#[test]
+fn of_a_long_tracestate_the_first_members_are_recorded_whole() {
+    let rows = [
+        ("a=1,b=2", 7, "a=1,b=2", "all of it fits"),
+        ("a=1,b=2", 6, "a=1", "one byte too long"),
+        ("a=1,b=2", 3, "a=1", "exactly the first"),
+        ("a=1,b=2", 2, "", "not even the first"),
+        ("a=1", 0, "", "no room at all"),
+    ];
+    for (tracestate, limit, expected, why) in rows {
+        assert_eq!(first_members(tracestate, limit), expected, "{why}");
+    }
+}

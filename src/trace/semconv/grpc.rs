@@ -2,7 +2,7 @@
 
 use ::http::StatusCode;
 
-use super::{RequestHead, Verdict, error_type, push_server};
+use super::{RequestHead, Verdict, describe, error_type, push_server};
 use crate::grpc_status::{self, GrpcStatus};
 use crate::record::SpanBuffer;
 use crate::trace::span::End;
@@ -19,7 +19,8 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
     span.set_name(&[if method.is_empty() { "grpc" } else { method }]);
 }
 
-/// The status that the call ended with, as its client sees it.
+/// The status that the call ended with. It is what the client sees, unless the service failed: a
+/// layer further out may make another status of its error.
 pub(in crate::trace) fn status(http: Option<StatusCode>, end: &End<'_>) -> GrpcStatus {
     let told = match end {
         End::Trailers(trailers) => GrpcStatus::from_headers(trailers),
@@ -38,7 +39,7 @@ pub(in crate::trace) fn verdict(status: GrpcStatus, end: &End<'_>) -> Verdict<'s
     }
     match end {
         End::Panicked => Verdict::error(error_type::PANIC),
-        End::Error(error) => Verdict::described(status.name(), error.to_string()),
+        End::Error(error) => Verdict::described(status.name(), describe(error)),
         End::Trailers(trailers) => {
             Verdict::described(status.name(), grpc_status::message(trailers).into_owned())
         }
@@ -66,7 +67,7 @@ mod tests {
         let odd = trailers("99", "odd");
         let empty = HeaderMap::new();
         type Row<'a> = (Option<u16>, End<'a>, &'a str, Option<&'a str>, &'a str, &'a str);
-        let rows: [Row<'_>; 11] = [
+        let rows: [Row<'_>; 12] = [
             (Some(200), End::Trailers(&ok), "OK", None, "", "success"),
             (Some(200), End::Trailers(&not_found), "NOT_FOUND", None, "", "the client's fault"),
             (
@@ -85,6 +86,7 @@ mod tests {
             (Some(200), End::Cancelled, "CANCELLED", None, "", "the client went away"),
             (None, End::Panicked, "UNKNOWN", Some("panic"), "", "the service panicked"),
             (None, End::Error(&"boom"), "UNKNOWN", Some("UNKNOWN"), "boom", "it failed"),
+            (Some(200), End::Error(&"boom"), "UNKNOWN", Some("UNKNOWN"), "boom", "its body did"),
         ];
         for (http, end, name, error_type, description, why) in rows {
             let http = http.map(|code| StatusCode::from_u16(code).unwrap());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use ::http::{StatusCode, Version, header};
 
-use super::{RequestHead, Verdict, error_type, push_server};
+use super::{RequestHead, Verdict, describe, error_type, push_server};
 use crate::record::SpanBuffer;
 use crate::trace::span::End;
 
@@ -19,7 +19,7 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
     span.push_peer_str("url.path", head.uri.path());
     // A request that names no scheme came straight to this server, over a transport that the
     // layer cannot see.
-    span.push_str("url.scheme", head.uri.scheme_str().unwrap_or("http"));
+    span.push_peer_str("url.scheme", head.uri.scheme_str().unwrap_or("http"));
     if let Some(query) = head.uri.query() {
         span.push_peer_str("url.query", &redact(query));
     }
@@ -57,7 +57,7 @@ pub(in crate::trace) fn verdict<'a>(status: Option<&'a StatusCode>, end: &End<'_
         return Verdict::default();
     };
     match end {
-        End::Error(error) => Verdict::described(error_type, error.to_string()),
+        End::Error(error) => Verdict::described(error_type, describe(error)),
         _ => Verdict::error(error_type),
     }
 }

@@ -7,9 +7,11 @@
 pub(super) mod grpc;
 pub(super) mod http;
 
+use std::fmt::{self, Write as _};
+
 use ::http::{Extensions, HeaderMap, Method, Request, Uri, Version, header};
 
-use crate::record::SpanBuffer;
+use crate::record::{SpanBuffer, cut};
 
 /// The head of a request, without the type of its body.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +25,13 @@ pub(super) struct RequestHead<'a> {
 
 impl<'a> RequestHead<'a> {
     pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        let uri = request.uri();
+        // A nested axum router is shown only its own part of the path.
+        #[cfg(feature = "axum")]
+        let uri = request.extensions().get::<axum::extract::OriginalUri>().map_or(uri, |uri| uri);
         Self {
             method: request.method(),
-            uri: request.uri(),
+            uri,
             version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
@@ -60,9 +66,12 @@ impl<'a> Verdict<'a> {
 }
 
 impl Protocol {
-    /// `application/grpc` and its subtypes are gRPC; `application/grpc-web` is not: its trailers
-    /// are in the body, where only a translating layer reads them.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// A POST of `application/grpc` or a subtype is gRPC. `application/grpc-web` is not: its
+    /// trailers are in the body, where only a translating layer reads them.
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if method != Method::POST {
+            return Self::Http;
+        }
         let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
         match content_type.and_then(|value| value.strip_prefix(b"application/grpc")) {
             Some([] | [b'+' | b';' | b' ', ..]) => Self::Grpc,
@@ -70,6 +79,23 @@ impl Protocol {
         }
     }
 }
+
+/// An error's text, as much of it as a span keeps. A `Display` that fails has nothing more to say.
+fn describe(error: &dyn fmt::Display) -> String {
+    struct Kept(String);
+    impl fmt::Write for Kept {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let kept = cut(text, LONGEST_DESCRIPTION - self.0.len());
+            self.0.push_str(kept);
+            if kept.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    let mut kept = Kept(String::new());
+    let _ = write!(kept, "{error}");
+    kept.0
+}
+
+const LONGEST_DESCRIPTION: usize = 4096;
 
 /// `server.address` and `server.port`: whom the client asked for, from `:authority` or `Host`.
 fn push_server(span: &mut SpanBuffer, head: &RequestHead<'_>) {
@@ -142,9 +168,32 @@ mod tests {
         for (content_type, expected, why) in rows {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
-            assert_eq!(Protocol::of(&headers), expected, "{content_type}: {why}");
+            assert_eq!(Protocol::of(&Method::POST, &headers), expected, "{content_type}: {why}");
         }
-        assert_eq!(Protocol::of(&HeaderMap::new()), Protocol::Http);
+        assert_eq!(Protocol::of(&Method::POST, &HeaderMap::new()), Protocol::Http);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "application/grpc".parse().unwrap());
+        assert_eq!(Protocol::of(&Method::GET, &headers), Protocol::Http, "gRPC is always POST");
+    }
+
+    #[test]
+    fn a_description_is_bounded_and_never_fails() {
+        struct Fails;
+        impl fmt::Display for Fails {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("so far")?;
+                Err(fmt::Error)
+            }
+        }
+        let long = "é".repeat(5000);
+        let rows: [(&dyn fmt::Display, &str, &str); 3] = [
+            (&"boom", "boom", "short"),
+            (&long, &long[..4096], "cut between characters"),
+            (&Fails, "so far", "what was said before it failed"),
+        ];
+        for (error, expected, why) in rows {
+            assert_eq!(describe(error), expected, "{why}");
+        }
     }
 
     #[test]

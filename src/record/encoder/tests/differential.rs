@@ -158,7 +158,7 @@ impl Recipe {
         let mut span = Span {
             trace_id: self.trace_id.to_be_bytes().to_vec(),
             span_id: self.span_id.to_be_bytes().to_vec(),
-            trace_state: self.tracestate.clone(),
+            trace_state: first_members(&self.tracestate, limits.peer_value_length).to_owned(),
             flags: expected_flags(self.flags, self.parent.is_some_and(|(_, remote)| remote)),
             kind: match self.kind {
                 SpanKind::Internal => 1,
