@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{ConfigError, Settings, Target, TracingServiceConfig, env};
 use crate::context::ResponseHeader;
-use crate::pipeline::{BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
+use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
 use crate::record::{RecordedSpan, SpanLimits, encode_resource, encode_scope};
 use crate::sampling::SamplingRate;
 use crate::sink;
@@ -59,11 +59,10 @@ impl TracingServiceConfig {
         };
         let sink = sink(settings)?;
         if settings.rate_is_missing() {
-            tracing::warn!(
-                target: "tower_otlp",
+            pipeline::warn(format_args!(
                 "tracing is enabled without sampling_rate_per_million: no trace that starts here \
                  will be recorded, only requests whose caller has sampled them",
-            );
+            ));
         }
         TracingService::run(settings, service_name, sink, BufferLimits::default())
     }
@@ -207,6 +206,10 @@ impl TracingService {
 impl Drop for TracingService {
     fn drop(&mut self) {
         if let Some(pipeline) = self.pipeline.take() {
+            pipeline::warn(format_args!(
+                "a tracing service was dropped without shutdown: spans that end from now on are \
+                 lost",
+            ));
             pipeline.shutdown_detached(DEADLINE_WHEN_DROPPED);
         }
     }

@@ -14,7 +14,7 @@ use std::thread;
 use tokio::sync::Notify;
 
 use super::batch::{Chunk, Scope};
-use super::ledger::{Claim, Ledger, Reason, Stats};
+use super::ledger::{Claim, Ledger, Offered, Stats};
 use crate::record::clock::Clock;
 use crate::record::wire;
 
@@ -57,7 +57,7 @@ pub(crate) struct Intake {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    accepted: u64,
+    offered: Offered,
     /// Bytes taken of the budget and not used yet, so that the budget, which all threads share,
     /// is not asked for each span.
     credit: usize,
@@ -87,15 +87,18 @@ impl Intake {
     pub(crate) fn push(&self, scope: &Arc<Scope>, span: &[u8]) {
         let needed = wire::delimited_len(SPANS, span.len());
         let mut shard = self.shard();
-        shard.accepted += 1;
+        shard.offered.accepted += 1;
         if shard.closed {
-            return self.ledger.drop_spans(Reason::Shutdown, 1);
+            shard.offered.late += 1;
+            return;
         }
         if span.len() > self.limits.span_bytes {
-            return self.ledger.drop_spans(Reason::TooLarge, 1);
+            shard.offered.too_large += 1;
+            return;
         }
         if !shard.reserve(&self.ledger, needed) {
-            return self.ledger.drop_spans(Reason::QueueFull, 1);
+            shard.offered.queue_full += 1;
+            return;
         }
 
         let index = shard.chunk(scope, &self.ledger);
@@ -144,8 +147,11 @@ impl Intake {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let accepted = || self.shards.iter().map(|shard| lock(shard).accepted).sum();
-        self.ledger.stats(accepted)
+        self.ledger.stats(|| {
+            let mut offered = Offered::default();
+            self.shards.iter().for_each(|shard| offered += lock(shard).offered);
+            offered
+        })
     }
 
     fn seal_shard(&self, shard: &mut Shard) {

@@ -5,6 +5,7 @@
 //! unsettled counts its spans as lost.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -76,24 +77,31 @@ impl fmt::Display for Stats {
     }
 }
 
-/// Why spans are dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    QueueFull,
-    TooLarge,
-    Failed,
-    Shutdown,
+/// What came in, and what of it was refused at once. Counted together, under one lock, so that
+/// no moment shows a span that came and went nowhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offered {
+    pub(super) accepted: u64,
+    pub(super) queue_full: u64,
+    pub(super) too_large: u64,
+    /// Came after the shutdown.
+    pub(super) late: u64,
 }
 
-/// The counters behind [`Stats`], and the budget of bytes that waiting spans may take.
-///
-/// `accepted` is not here but in the shards of the buffer, where counting it is free.
+impl AddAssign for Offered {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.queue_full += other.queue_full;
+        self.too_large += other.too_large;
+        self.late += other.late;
+    }
+}
+
+/// The counters of spans that were taken in, and the budget of bytes that waiting spans may take.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     delivered: AtomicU64,
     rejected: AtomicU64,
-    queue_full: AtomicU64,
-    too_large: AtomicU64,
     failed: AtomicU64,
     shutdown: AtomicU64,
     panicked: AtomicU64,
@@ -108,8 +116,6 @@ impl Ledger {
         Self {
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
-            queue_full: AtomicU64::new(0),
-            too_large: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             shutdown: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
@@ -138,35 +144,30 @@ impl Ledger {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn drop_spans(&self, reason: Reason, spans: u64) {
-        let counter = match reason {
-            Reason::QueueFull => &self.queue_full,
-            Reason::TooLarge => &self.too_large,
-            Reason::Failed => &self.failed,
-            Reason::Shutdown => &self.shutdown,
-        };
-        counter.fetch_add(spans, Ordering::Release);
-    }
-
-    /// The counters as they stand. `accepted` is a function because it must be read last: what
+    /// The counters as they stand. `offered` is a function because it must be read last: what
     /// settles in between then shows as pending, and never as more spans than there were.
-    pub(crate) fn stats(&self, accepted: impl FnOnce() -> u64) -> Stats {
+    pub(super) fn stats(&self, offered: impl FnOnce() -> Offered) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
         let mut stats = Stats {
             accepted: 0,
             delivered: read(&self.delivered),
             rejected: read(&self.rejected),
             dropped: Dropped {
-                queue_full: read(&self.queue_full),
-                too_large: read(&self.too_large),
+                queue_full: 0,
+                too_large: 0,
                 failed: read(&self.failed),
                 shutdown: read(&self.shutdown),
                 panicked: read(&self.panicked),
             },
             pending: 0,
         };
-        stats.accepted = accepted();
+        let offered = offered();
+        stats.accepted = offered.accepted;
+        stats.dropped.queue_full = offered.queue_full;
+        stats.dropped.too_large = offered.too_large;
+        stats.dropped.shutdown += offered.late;
         let settled = stats.delivered + stats.rejected + stats.dropped.total();
+        debug_assert!(settled <= stats.accepted, "a span was settled twice: {stats:?}");
         stats.pending = stats.accepted.saturating_sub(settled);
         stats
     }
@@ -210,8 +211,9 @@ impl Claim {
         self.ledger.rejected.fetch_add(rejected, Ordering::Release);
     }
 
-    pub(crate) fn drop_spans(mut self, reason: Reason) {
-        self.ledger.drop_spans(reason, std::mem::take(&mut self.spans));
+    /// None could be exported.
+    pub(crate) fn fail(mut self) {
+        self.ledger.failed.fetch_add(std::mem::take(&mut self.spans), Ordering::Release);
     }
 }
 
@@ -239,6 +241,10 @@ mod tests {
         claim
     }
 
+    fn came(accepted: u64) -> Offered {
+        Offered { accepted, ..Offered::default() }
+    }
+
     #[test]
     fn every_way_to_settle_a_claim_counts_its_spans_once_and_frees_its_bytes() {
         type Settle = fn(Claim);
@@ -255,7 +261,7 @@ mod tests {
                 "more rejected than sent",
             ),
             (
-                |c| c.drop_spans(Reason::Failed),
+                |c| c.fail(),
                 Stats { dropped: Dropped { failed: 3, ..Dropped::default() }, ..Stats::default() },
                 "failed",
             ),
@@ -280,7 +286,7 @@ mod tests {
         for (settle, expected, why) in rows {
             let ledger = Arc::new(Ledger::new(30));
             settle(claim(&ledger, 3));
-            let stats = ledger.stats(|| 3);
+            let stats = ledger.stats(|| came(3));
             assert_eq!(stats, Stats { accepted: 3, ..expected }, "{why}");
             assert_eq!(ledger.bytes_used(), 0, "{why}");
         }
@@ -292,7 +298,7 @@ mod tests {
         let claim = claim(&ledger, 2);
         ledger.close();
         drop(claim);
-        assert_eq!(ledger.stats(|| 2).dropped.shutdown, 2);
+        assert_eq!(ledger.stats(|| came(2)).dropped.shutdown, 2);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod batch;
 mod buffer;
 mod ledger;
+mod report;
 mod worker;
 
 use std::io;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, Sink};
 pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
+pub(crate) use report::warn;
 use worker::{Command, Drain, Worker};
 
 /// A running pipeline: the owner of its worker.
@@ -73,14 +75,21 @@ impl Pipeline {
         self.drain_blocking(Command::Shutdown, deadline)
     }
 
-    /// Asks for a shutdown and does not wait for it.
+    /// Asks for a shutdown and does not wait for it. As nobody will see the numbers, a loss is
+    /// logged.
     pub(crate) fn shutdown_detached(&self, deadline: Duration) {
-        self.send(Command::Shutdown, deadline, || {});
+        let intake = Arc::clone(&self.intake);
+        self.send(Command::Shutdown, deadline, move || {
+            let stats = intake.stats();
+            if stats.delivered < stats.accepted {
+                warn(format_args!("spans were lost: {stats}"));
+            }
+        });
     }
 
-    // Both forms wait for the worker's word and keep no time themselves: the worker keeps the
-    // deadline, so the caller's runtime needs no timer. When the worker is gone, so is the
-    // sender, and the ledger is all there is to say.
+    // Both forms wait for the worker's word: the worker keeps the deadline, so the caller's
+    // runtime needs no timer. When the worker is gone, so is the sender, and the ledger is all
+    // there is to say.
 
     async fn drain(&self, command: fn(Drain) -> Command, deadline: Duration) -> Stats {
         let (tell, told) = oneshot::channel();
@@ -97,7 +106,8 @@ impl Pipeline {
         self.send(command, deadline, move || {
             let _ = tell.send(());
         });
-        let _ = told.recv();
+        // The worker logs, and a log that is stuck must not keep the caller for ever.
+        let _ = told.recv_timeout(deadline.min(FOREVER) + GRACE);
         self.intake.stats()
     }
 
@@ -120,5 +130,7 @@ fn from_now(deadline: Duration) -> Instant {
     Instant::from_std(std::time::Instant::now() + deadline.min(FOREVER))
 }
 
+/// How long after its deadline the worker is given up.
+const GRACE: Duration = Duration::from_secs(1);
 /// Longest deadline: an `Instant` cannot be moved by `Duration::MAX`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);

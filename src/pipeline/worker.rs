@@ -4,7 +4,6 @@
 //! for a flush or a shutdown. A panic in a sink ends the exports that are under way, each of
 //! which is counted, and the loop goes on.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -23,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::batch::{Batch, BatchLimits, Chunk, Outcome, Sink};
 use super::buffer::Intake;
-use super::ledger::Reason;
+use super::report::Report;
 
 /// What the owner of the pipeline asks for.
 #[derive(Debug)]
@@ -54,18 +53,10 @@ pub(super) struct Worker {
     queue: VecDeque<Chunk>,
     /// Chunks that have entered `queue` so far: the number of the newest.
     queued: u64,
-    health: Health,
+    report: Report,
     /// Not a variable of `run`, so that a panic lets nobody down. The last field: when the worker
     /// is dropped, they are told after its spans have their place in the ledger.
     waiting: Vec<Waiting>,
-}
-
-/// How exports have been going, so that only a change is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Delivering,
-    Rejected,
-    Failing,
 }
 
 /// A [`Drain`] and what it still waits for.
@@ -99,14 +90,25 @@ impl Worker {
             commands,
             queue: VecDeque::new(),
             queued: 0,
-            health: Health::Delivering,
+            report: Report::default(),
             waiting: Vec::new(),
         }
     }
 
     pub(super) fn spawn(mut self) -> io::Result<()> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (tell, told) = std::sync::mpsc::channel();
         let body = move || {
+            // Made here and not before: a runtime must not be dropped on a thread of another one,
+            // as it would be if no thread could be had.
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(BLOCKING_THREADS)
+                .build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            let _ = tell.send(Ok(()));
             // The exporter never traces itself, whatever instruments the libraries it uses.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             runtime.block_on(self.supervise());
@@ -114,17 +116,13 @@ impl Worker {
             runtime.shutdown_background();
         };
         thread::Builder::new().name("tower-otlp".into()).spawn(body)?;
-        Ok(())
+        told.recv().unwrap_or_else(|gone| Err(io::Error::other(gone)))
     }
 
     /// Runs, and runs again when there was a panic.
     async fn supervise(&mut self) {
         while let Err(panic) = AssertUnwindSafe(self.run()).catch_unwind().await {
-            tracing::error!(
-                target: LOG_TARGET,
-                "the span exporter panicked and was restarted: {}",
-                panic_message(&*panic),
-            );
+            self.report.restarted(&*panic);
         }
     }
 
@@ -157,12 +155,13 @@ impl Worker {
                 Some((export, outcome)) = exports.next(), if !exports.is_empty() => {
                     under_way -= export.chunks();
                     self.waiting.iter_mut().for_each(|waiting| waiting.settle(&export));
-                    self.settle(export.batch, outcome);
+                    self.settle(export.batch, &outcome);
                 }
                 () = overdue, if deadline.is_some() => {}
                 _ = tick.tick() => {
                     self.intake.clock().synchronize();
                     self.intake.seal_all();
+                    self.report.looked_at(self.sink.target(), &self.intake.stats());
                 }
                 () = self.intake.sealed() => {}
                 command = self.commands.recv(), if !unreachable => match command {
@@ -235,38 +234,23 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, batch: Batch, outcome: Outcome) {
+    fn settle(&mut self, batch: Batch, outcome: &Outcome) {
         let spans = batch.spans();
-        let target = self.sink.target();
-        let health = match &outcome {
-            Outcome::Delivered { rejected: 0, .. } => Health::Delivering,
-            Outcome::Delivered { .. } => Health::Rejected,
-            Outcome::Failed(_) => Health::Failing,
-        };
-        let changed = std::mem::replace(&mut self.health, health) != health;
         match outcome {
-            Outcome::Delivered { rejected, message } => {
-                batch.into_claim().deliver(rejected);
-                if changed && rejected > 0 {
-                    tracing::warn!(
-                        target: LOG_TARGET,
-                        "{target} rejected {rejected} of {spans} spans: {message}",
-                    );
-                } else if changed {
-                    tracing::info!(target: LOG_TARGET, "{target} takes spans again");
-                }
-            }
-            Outcome::Failed(failure) => {
-                batch.into_claim().drop_spans(Reason::Failed);
-                if changed {
-                    tracing::warn!(
-                        target: LOG_TARGET,
-                        "cannot export to {target}: {failure}; spans lost: {spans}, and further \
-                         ones until this is over",
-                    );
-                }
-            }
+            Outcome::Delivered { rejected, .. } => batch.into_claim().deliver(*rejected),
+            Outcome::Failed(_) => batch.into_claim().fail(),
         }
+        self.report.exported(self.sink.target(), spans, outcome);
+    }
+}
+
+/// However the worker ends, no span is left without its place in the ledger, and none is taken
+/// that nobody would send.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.intake.close();
+        self.take_sealed();
+        self.queue.clear();
     }
 }
 
@@ -293,14 +277,10 @@ impl Waiting {
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
 /// How long a span waits at most for others to go out with.
 const MAX_AGE: Duration = Duration::from_secs(1);
-const LOG_TARGET: &str = "tower_otlp";
+/// Threads for what blocks: name look-ups, which cannot be cancelled, and writes.
+const BLOCKING_THREADS: usize = 8;
 
 #[cfg(test)]
 mod tests;

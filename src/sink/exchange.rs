@@ -44,17 +44,14 @@ pub(super) fn client(version: Version) -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_keepalive(Some(IDLE));
     let mut builder = Client::builder(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+    builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
     match version {
         #[cfg(feature = "http")]
         Version::Http1 => builder.pool_max_idle_per_host(8).http1_max_buf_size(MAX_ANSWER),
         #[cfg(feature = "grpc")]
-        Version::Http2 => builder
-            .http2_only(true)
-            // A peer that vanished without a word is found out.
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_max_header_list_size(MAX_ANSWER as u32),
+        Version::Http2 => builder.http2_only(true).http2_max_header_list_size(MAX_ANSWER as u32),
     };
     builder.build(connector)
 }
@@ -183,5 +180,7 @@ pub(super) const USER_AGENT: &str = concat!("tower-otlp/", env!("CARGO_PKG_VERSI
 /// Time for a whole exchange: name look-up, connecting, sending and the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Idle connections are not kept for longer: what lies between may have forgotten them.
+const IDLE: Duration = Duration::from_secs(30);
 /// An OTLP answer is a few bytes; one with an error, a few hundred.
 const MAX_ANSWER: usize = 64 << 10;

@@ -46,6 +46,8 @@ struct Open {
     path: PathBuf,
     /// Bytes of whole lines in the file.
     len: u64,
+    /// The same when the batch began that is being written.
+    begin: u64,
 }
 
 impl FileSink {
@@ -87,55 +89,65 @@ impl Sink for FileSink {
 impl Writer {
     /// Writes each request as a line, all or none of them.
     fn write(&mut self, requests: &[Vec<u8>]) -> Result<(), Failure> {
-        // A file that someone moved or deleted would take spans that nobody finds.
-        if self.open.as_ref().is_some_and(|open| fs::symlink_metadata(&open.path).is_err()) {
-            self.open = None;
-        }
-        // Where each file's share of the batch began: what a failure has to undo.
-        let mut begun = Vec::new();
-        let written = requests.iter().try_for_each(|request| self.write_line(request, &mut begun));
-        if written.is_err() {
-            // With the whole batch reported as lost, no part of it may be found later.
-            for (path, len) in begun {
-                // A file that the batch began goes: tried again each second, a full disk would
-                // fill with empty ones.
-                let _ = if len == 0 {
-                    fs::remove_file(path)
-                } else {
-                    OpenOptions::new().write(true).open(path).and_then(|f| f.set_len(len))
-                };
+        self.open = self.open.take().and_then(Open::still_there);
+        let mut full = Vec::new();
+        let written = requests.iter().try_for_each(|request| self.write_line(request, &mut full));
+        self.lines.shrink_to(LINES_KEPT);
+        written.map_err(|Failure(reason)| {
+            // With the whole batch reported as lost, no part of it may be found later. Whatever is
+            // wrong with the file, the next batch tries another.
+            let undone = full.into_iter().chain(self.open.take()).map(Open::undo);
+            match undone.collect::<io::Result<()>>() {
+                Ok(()) => Failure(reason),
+                Err(error) => Failure(format!("{reason}; some of it may be in a file: {error}")),
             }
-            // Whatever is wrong with this file, the next batch tries another.
-            self.open = None;
-        }
-        written
+        })
     }
 
-    fn write_line(
-        &mut self,
-        request: &[u8],
-        begun: &mut Vec<(PathBuf, u64)>,
-    ) -> Result<(), Failure> {
+    /// Writes one line. Files that it makes way for are added to `full`.
+    fn write_line(&mut self, request: &[u8], full: &mut Vec<Open>) -> Result<(), Failure> {
         self.lines.clear();
         self.json
             .write_traces(request, &mut self.lines)
             .map_err(|error| Failure(format!("a span is {error}")))?;
         let line = self.lines.len() as u64;
-        if self.open.as_ref().is_some_and(|open| open.len > 0 && open.len + line > self.limit) {
-            self.open = None;
-        }
+        full.extend(self.open.take_if(|open| open.len > 0 && open.len + line > self.limit));
         let open = match &mut self.open {
             Some(open) => open,
             None => self.open.insert(create(&self.directory)?),
         };
-        if begun.last().is_none_or(|(path, _)| *path != open.path) {
-            begun.push((open.path.clone(), open.len));
-        }
         open.file.write_all(&self.lines).map_err(|error| {
             Failure(format!("cannot write to {}: {error}", open.path.display()))
         })?;
         open.len += line;
         Ok(())
+    }
+}
+
+impl Open {
+    /// The file at the begin of a batch, unless someone moved or replaced it: it would take spans
+    /// that nobody finds.
+    fn still_there(mut self) -> Option<Self> {
+        let held = self.file.metadata().ok()?;
+        let found = fs::symlink_metadata(&self.path).ok()?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            if (held.dev(), held.ino()) != (found.dev(), found.ino()) {
+                return None;
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = found;
+        self.len = held.len();
+        self.begin = held.len();
+        Some(self)
+    }
+
+    /// Takes the batch back. A file that it began goes: tried again each second, a full disk would
+    /// fill with empty ones.
+    fn undo(self) -> io::Result<()> {
+        if self.begin == 0 { fs::remove_file(&self.path) } else { self.file.set_len(self.begin) }
     }
 }
 
@@ -152,7 +164,7 @@ fn create(directory: &Path) -> Result<Open, Failure> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&path).map_err(|error| failure(&path, error))?;
-    Ok(Open { file, path, len: 0 })
+    Ok(Open { file, path, len: 0, begin: 0 })
 }
 
 fn create_directory(directory: &Path) -> io::Result<()> {
@@ -162,6 +174,9 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
 }
+
+/// Bytes of the buffer for lines that are kept from one batch to the next.
+const LINES_KEPT: usize = 1 << 20;
 
 /// Keeps files apart that are made within one reading of the clock, by this process or another.
 fn random() -> u32 {

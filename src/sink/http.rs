@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Uri, header};
 
 use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
 use super::partial;
@@ -54,24 +54,35 @@ impl Sink for HttpSink {
 
 fn read(answer: &Answer) -> Result<Outcome, Failure> {
     let content_type = answer.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let is_protobuf = content_type.is_some_and(|value| value.starts_with(PROTOBUF.as_bytes()));
-    if answer.status != StatusCode::OK {
-        let message = if is_protobuf { status_message(&answer.body) } else { String::new() };
+    let content_type = content_type.unwrap_or_default();
+    let is = |media_type: &str| {
+        content_type
+            .get(..media_type.len())
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(media_type.as_bytes()))
+    };
+    // OTLP's success is 200. Other kinds of it are success, too: whoever says 202 has the spans.
+    if !answer.status.is_success() {
+        let message = if is(PROTOBUF) { status_message(&answer.body) } else { String::new() };
         return Err(Failure(if message.is_empty() {
             format!("answered HTTP {}", answer.status)
         } else {
             format!("answered HTTP {}: {message}", answer.status)
         }));
     }
-    // Some collectors answer success with `{}`, or with nothing at all.
-    if content_type.is_none_or(|value| value.is_empty() || value.starts_with(b"application/json")) {
+    if answer.body.is_empty() {
         return Ok(Outcome::DELIVERED);
     }
-    if !is_protobuf {
-        let said = quote(&String::from_utf8_lossy(content_type.unwrap_or_default()));
-        return Err(Failure(format!("answered with {said}: is this an OTLP/HTTP port?")));
+    if is(PROTOBUF) {
+        return partial::outcome(&answer.body)
+            .map_err(|error| Failure(format!("the answer is {error}")));
     }
-    partial::outcome(&answer.body).map_err(|error| Failure(format!("the answer is {error}")))
+    let said = |text: &[u8]| quote(&String::from_utf8_lossy(text));
+    if is("application/json") {
+        // Nobody asked for JSON. What is more than nothing is passed on to whoever reads the log.
+        let message = if answer.body == b"{}" { String::new() } else { said(&answer.body) };
+        return Ok(Outcome::Delivered { rejected: 0, message });
+    }
+    Err(Failure(format!("answered with {}: is this an OTLP/HTTP port?", said(content_type))))
 }
 
 /// The message of a `google.rpc.Status`, as far as it is one.
@@ -87,18 +98,20 @@ const PROTOBUF: &str = "application/x-protobuf";
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use http::{HeaderMap, StatusCode};
 
     use super::*;
 
     #[test]
-    fn an_answer_is_success_only_with_200() {
+    fn an_answer_is_success_only_if_it_says_so() {
         type Row<'a> = (u16, &'static str, &'a [u8], Result<u64, &'a str>, &'a str);
-        let rows: [Row<'_>; 10] = [
+        let rows: [Row<'_>; 13] = [
             (200, PROTOBUF, b"", Ok(0), "full success"),
             (200, PROTOBUF, b"\x0a\x02\x08\x03", Ok(3), "partial success"),
+            (200, "Application/X-Protobuf", b"\x0a\x02\x08\x03", Ok(3), "types have no case"),
             (200, "application/json", b"{}", Ok(0), "success, in JSON that nobody asked for"),
             (200, "", b"", Ok(0), "success without a content type"),
+            (200, "text/plain", b"", Ok(0), "nothing, of some type"),
             (
                 200,
                 "text/html",
@@ -107,7 +120,8 @@ mod tests {
                 "a web server that answers everything",
             ),
             (200, PROTOBUF, b"\x0b", Err("the answer is not a valid protobuf message"), "garbage"),
-            (204, "", b"", Err("answered HTTP 204 No Content"), "OTLP success is 200"),
+            (202, "", b"", Ok(0), "accepted is success, too"),
+            (204, "", b"", Ok(0), "and so is no content"),
             (302, "text/html", b"", Err("answered HTTP 302 Found"), "redirects are not followed"),
             (
                 400,

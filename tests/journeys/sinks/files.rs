@@ -135,6 +135,42 @@ fn a_file_that_was_taken_away_is_not_written_to() {
     assert_eq!(files(&directory).len(), 1, "the second span is to be found");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_was_put_in_place_of_a_file_is_not_written_to() {
+    let (_root, directory) = directory();
+    let tracing = tracing_to(&url(&directory));
+    serve(&tracing, 1);
+    assert_eq!(tracing.flush_blocking(LONG), settled(1, 0));
+    let [first] = &files(&directory)[..] else { panic!("one file") };
+    let elsewhere = directory.with_file_name("elsewhere");
+    fs::write(&elsewhere, "another's").unwrap();
+    fs::rename(first, directory.with_file_name("moved")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, first).unwrap();
+
+    serve(&tracing, 1);
+    assert_eq!(tracing.shutdown_blocking(LONG), settled(2, 0));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "another's");
+    let moved = fs::read_to_string(directory.with_file_name("moved")).unwrap();
+    assert_eq!(moved.lines().count(), 1, "and neither is the moved file");
+    assert_eq!(files(&directory).len(), 2, "the link, and a file of our own");
+}
+
+#[test]
+fn a_file_that_was_cut_is_written_to_from_where_it_ends() {
+    let (_root, directory) = directory();
+    let tracing = tracing_to(&url(&directory));
+    serve(&tracing, 1);
+    assert_eq!(tracing.flush_blocking(LONG), settled(1, 0));
+    let [file] = &files(&directory)[..] else { panic!("one file") };
+    fs::OpenOptions::new().write(true).open(file).unwrap().set_len(0).unwrap();
+
+    serve(&tracing, 1);
+    assert_eq!(tracing.shutdown_blocking(LONG), settled(2, 0));
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.starts_with('{') && text.lines().count() == 1, "{text}");
+}
+
 #[test]
 fn a_line_above_the_limit_has_a_file_of_its_own() {
     let (_root, directory) = directory();

@@ -55,6 +55,11 @@ impl Bench {
         self.intake.seal_all();
     }
 
+    /// Ends a span that is too large to be taken.
+    pub(super) fn end_giant(&self) {
+        self.intake.push(&self.scope, &vec![7; BufferLimits::default().span_bytes + 1]);
+    }
+
     /// The next export that reaches the sink.
     pub(super) async fn export(&mut self) -> Export {
         self.exports.recv().await.expect("a worker")

@@ -6,6 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use super::*;
+use crate::pipeline::Failure;
 
 #[tokio::test(start_paused = true)]
 async fn only_a_change_is_logged() {
@@ -18,8 +19,12 @@ async fn only_a_change_is_logged() {
          spans lost: 2, and further ones until this is over";
     const AGAIN: &str = "INFO grpc://collector:4317 takes spans again";
     const REJECTED: &str = "WARN grpc://collector:4317 rejected 1 of 2 spans: no room";
+    const OTHER: fn() -> Answer =
+        || Answer::Outcome(Outcome::Failed(Failure("refused with UNAUTHENTICATED".into())));
+    const CANNOT_OTHER: &str = "WARN cannot export to grpc://collector:4317: refused with \
+         UNAUTHENTICATED; spans lost: 2, and further ones until this is over";
     const RESTARTED: &str = "ERROR the span exporter panicked and was restarted: a bug";
-    let rows: [(Answers<'_>, &[&str], &str); 9] = [
+    let rows: [(Answers<'_>, &[&str], &str); 11] = [
         (&[OK, OK], &[], "all is well"),
         (&[FAIL, FAIL, FAIL], &[CANNOT], "an outage is one line"),
         (&[FAIL, FAIL, OK, OK, FAIL], &[CANNOT, AGAIN, CANNOT], "and its end another"),
@@ -27,6 +32,12 @@ async fn only_a_change_is_logged() {
         (&[PART, PART], &[REJECTED], "what is rejected is said once"),
         (&[PART, OK, PART], &[REJECTED, AGAIN, REJECTED], "and again after it was over"),
         (&[FAIL, PART, FAIL], &[CANNOT, REJECTED, CANNOT], "another trouble is another line"),
+        (&[FAIL, OTHER, OTHER], &[CANNOT, CANNOT_OTHER], "and so is another reason"),
+        (
+            &[FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK],
+            &[CANNOT, AGAIN, CANNOT, AGAIN, CANNOT, AGAIN, CANNOT, AGAIN, CANNOT, AGAIN],
+            "to and fro is no reason for a line with each",
+        ),
         (&[PANIC, OK, OK], &[RESTARTED], "a panic"),
         (&[FAIL, PANIC, FAIL, OK], &[CANNOT, RESTARTED, AGAIN], "changes nothing else"),
     ];
@@ -50,13 +61,78 @@ async fn only_a_change_is_logged() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn spans_that_find_no_room_are_said_to_be_lost_once_for_each_time() {
+    let _another = tracing::Dispatch::new(Lines::default());
+    let lines = Lines::default();
+    let logging = tracing::subscriber::set_default(lines.clone());
+    drive(8, async |bench| {
+        let second = Duration::from_secs(1);
+        for too_large in [3, 2, 0, 1] {
+            (0..too_large).for_each(|_| bench.end_giant());
+            bench.pass(second).await;
+        }
+    })
+    .await;
+    drop(logging);
+    let line = |lost| {
+        format!(
+            "WARN spans find no room in the queue to grpc://collector:4317; lost so far: {lost}, \
+             and further ones until this is over",
+        )
+    };
+    assert_eq!(*lines.0.lock().unwrap(), [line(3), line(6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_panics_does_not_end_the_exporter() {
+    let _another = tracing::Dispatch::new(Lines::default());
+    let logging = tracing::subscriber::set_default(Panics);
+    drive(8, async |mut bench| {
+        for answer in [Answer::failed(), Answer::Panic, Answer::DELIVERED] {
+            bench.end_spans(1);
+            let flush = bench.start_flush(Duration::from_secs(1));
+            bench.export().await.answer(answer);
+            flush.await.unwrap();
+        }
+        let stats = bench.stats();
+        assert_eq!((stats.delivered, stats.dropped.total(), stats.pending), (1, 2, 0));
+    })
+    .await;
+    drop(logging);
+}
+
+struct Panics;
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "tower_otlp"
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        panic!("stderr is closed");
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
 /// Collects the log lines of this crate.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == LOG_TARGET && *metadata.level() <= Level::INFO
+        metadata.target() == "tower_otlp" && *metadata.level() <= Level::INFO
     }
 
     fn event(&self, event: &Event<'_>) {
