@@ -5,6 +5,8 @@
 //! Then `curl -i` the address that is printed. You should see a `server-timing` header that names
 //! the span, and after Ctrl-C the ledger: every span is in a file of the printed directory.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::error::Error;
 use std::time::Duration;
 
@@ -13,13 +15,12 @@ use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_otlp::opentelemetry::trace::TraceContextExt;
 use tower_otlp::opentelemetry::{Context, KeyValue};
-use tower_otlp::{TraceLayer, TracingServiceConfig};
+use tower_otlp::{ExporterUrl, TraceLayer, TracingServiceConfig};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::temp_dir().join("tower-otlp-axum");
-    let url = format!("file://{}", directory.display());
-    let tracing = TracingServiceConfig::new(url.parse()?)
+    let tracing = TracingServiceConfig::new(ExporterUrl::file(&directory)?)
         .sampling_rate_per_million(1_000_000)
         .start("hello")?;
 

@@ -5,6 +5,8 @@
 //! It calls itself once for a check, watches itself for a moment, and prints both spans. You
 //! should see a unary call that ended OK, and a stream that its client cancelled.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::error::Error;
 
 use tokio::net::TcpListener;

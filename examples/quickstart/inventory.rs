@@ -64,7 +64,7 @@ impl Service<http::Request<Body>> for Inventory {
             if request.uri().path() != COUNT {
                 return Ok(Status::unimplemented("no such method").into_http());
             }
-            Ok(tonic::server::Grpc::new(ProstCodec::default()).unary(Inventory, request).await)
+            Ok(tonic::server::Grpc::new(ProstCodec::default()).unary(Self, request).await)
         })
     }
 }

@@ -5,13 +5,18 @@
 //!     cargo run --example quickstart -- --serve                       # stays up for curl
 //!
 //! You should see which of three requests were recorded, a waterfall of the trace that went
-//! through both services, where its spans are, and that none was lost.
+//! through both services, where its spans are, and that none was lost. If one was, the program says
+//! so and fails.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 mod inventory;
 mod waterfall;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -26,13 +31,13 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
-use tower_otlp::{TraceLayer, TracingService, TracingServiceConfig};
+use tower_otlp::{ExporterUrl, TraceLayer, TracingService, TracingServiceConfig};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const DEADLINE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (mut exporter, mut serve) = (None, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -43,11 +48,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let directory = std::env::current_dir()?.join("traces");
-    let url = exporter.clone().unwrap_or_else(|| format!("file://{}", directory.display()));
+    let url: ExporterUrl = match &exporter {
+        Some(url) => url.parse()?,
+        None => ExporterUrl::file(&directory)?,
+    };
 
     // The rate is 0: only requests whose caller has sampled them are recorded.
     let section = format!(
-        "tracing_service:\n  enabled: yes\n  exporter_url: {url}\n  sampling_rate_per_million: 0\n",
+        "tracing_service:\n  enabled: yes\n  exporter_url: \"{url}\"\n  \
+         sampling_rate_per_million: 0\n",
     );
     println!("{section}");
     let config = TracingServiceConfig::from_yaml_str(&section)?;
@@ -61,6 +70,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("recorded:\n  curl -i -H 'traceparent: {}' {order}", traceparent("01"));
         println!("not recorded:\n  curl -i -H 'traceparent: {}' {order}", traceparent("00"));
         println!("Ctrl-C ends.");
+        // A script that reads the address may stand at the other end of a pipe.
+        io::stdout().flush()?;
         tokio::signal::ctrl_c().await?;
     } else {
         for (caller, traceparent) in [
@@ -76,6 +87,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let (front, back) = (front.shutdown(DEADLINE).await, back.shutdown(DEADLINE).await);
+    let ledger = format!("front: {front}\nback:  {back}");
+    if [front, back].iter().any(|stats| stats.delivered != stats.accepted) {
+        eprintln!("error: not all spans arrived at {url}\n{ledger}");
+        return Ok(ExitCode::FAILURE);
+    }
     if exporter.is_none() {
         if !serve {
             waterfall::print(&directory, TRACE_ID)?;
@@ -84,8 +100,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     } else {
         println!("the spans were sent to {url}, trace {TRACE_ID}");
     }
-    println!("front: {front}\nback:  {back}");
-    Ok(())
+    println!("{ledger}");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn traceparent(flags: &str) -> String {

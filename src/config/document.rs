@@ -3,11 +3,12 @@ use std::fs;
 use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_saphyr::options::NonFiniteFloatPolicy;
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter, Options};
 
 use super::TracingServiceConfig;
-use super::error::{ConfigError, Position, Problem, quote};
+use super::error::{ConfigError, Position, Problem, label};
+use super::nearest::is_same_but_for_style;
 use super::node::{Node, Value};
 use super::section;
 
@@ -16,7 +17,8 @@ mod tests;
 
 impl TracingServiceConfig {
     /// Reads the `tracing_service` section of a YAML document; without one, tracing is
-    /// [`disabled`](Self::disabled). Other sections may hold anything.
+    /// [`disabled`](Self::disabled). Other sections may hold anything that is well-formed, even
+    /// repeated keys.
     ///
     /// Words are read as in YAML 1.2, so that `no` in `resource_attributes` is a text. Anchors and
     /// merge keys work across the whole document.
@@ -24,12 +26,20 @@ impl TracingServiceConfig {
     /// # Errors
     ///
     /// Everything that is wrong in the section at once, each problem with its line and column. A
-    /// text that is not well-formed YAML, or that holds several documents, repeated keys, more than
-    /// 32 levels of nesting or an explosion of aliases, is reported at the first such place.
+    /// text that is not well-formed YAML, or that holds several documents, more than 32 levels of
+    /// nesting or an explosion of aliases, is reported at the first such place.
+    ///
+    /// Also an error is a second section, and, where there is none, a key that is
+    /// `tracing_service` but for case, `-` and `_`: tracing would be off without a word.
     pub fn from_yaml_str(yaml: &str) -> Result<Self, ConfigError> {
         let document: Document = serde_saphyr::from_str_with_options(yaml, options())
             .map_err(|error| ConfigError::new(vec![malformed(&error)]))?;
-        document.section.map_or_else(|| Ok(Self::disabled()), |node| section::resolve(&node))
+        match document {
+            Document { repeated, .. } if !repeated.is_empty() => Err(ConfigError::new(repeated)),
+            Document { section: Some(section), .. } => section::resolve(&section),
+            Document { misspelt, .. } if !misspelt.is_empty() => Err(ConfigError::new(misspelt)),
+            Document { .. } => Ok(Self::disabled()),
+        }
     }
 
     /// Reads the `tracing_service` section of a YAML file, as
@@ -54,8 +64,13 @@ impl TracingServiceConfig {
     }
 }
 
+#[derive(Default)]
 struct Document {
     section: Option<Node>,
+    /// Each further section.
+    repeated: Vec<Problem>,
+    /// Each section that was meant to be ours, if there is none of the right name.
+    misspelt: Vec<Problem>,
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -70,20 +85,32 @@ impl<'de> Deserialize<'de> for Document {
             }
 
             fn visit_unit<E>(self) -> Result<Document, E> {
-                Ok(Document { section: None })
+                Ok(Document::default())
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Document, A::Error> {
-                let mut section = None;
+                let mut document = Document::default();
                 while let Some(key) = entries.next_key::<Node>()? {
-                    match key.value {
-                        Value::Text(key) if key == section::NAME => {
-                            section = Some(entries.next_value()?);
-                        }
-                        _ => drop(entries.next_value::<IgnoredAny>()?),
+                    let Value::Text(name) = key.value else {
+                        entries.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    if name == section::NAME && document.section.is_none() {
+                        document.section = Some(entries.next_value()?);
+                        continue;
+                    }
+                    entries.next_value::<IgnoredAny>()?;
+                    let problem = |message| Problem::new(key.position, label(&name), message);
+                    if name == section::NAME {
+                        document.repeated.push(problem("the key is given twice".to_owned()));
+                    } else if is_same_but_for_style(&name, section::NAME) {
+                        document.misspelt.push(problem(format!(
+                            "unknown section, did you mean `{}`?",
+                            section::NAME
+                        )));
                     }
                 }
-                Ok(Document { section })
+                Ok(document)
             }
         }
 
@@ -100,6 +127,9 @@ fn options() -> Options {
     if let Some(budget) = &mut options.budget {
         budget.max_depth = MAX_DEPTH;
     }
+    // What other sections repeat is not ours to judge, and what our own repeats is reported with
+    // its other problems. Merged keys still give way to those that are written out.
+    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     // Leaves words such as `no` and numbers such as `007` to the section, which knows what each
     // key wants.
     options.strict_booleans = true;
@@ -108,7 +138,7 @@ fn options() -> Options {
     options
 }
 
-/// What the YAML reader could not get past, in words that quote at most a key.
+/// What the YAML reader could not get past, in words that quote no value.
 fn malformed(error: &Error) -> Problem {
     let position = error
         .location()
@@ -118,10 +148,6 @@ fn malformed(error: &Error) -> Problem {
         error = cause;
     }
     let message = match error {
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("the key {} is given twice", quote(key))
-        }
-        Error::DuplicateMappingKey { key: None, .. } => "a key is given twice".to_owned(),
         Error::MultipleDocuments { .. } => "a second document begins: keep one".to_owned(),
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }

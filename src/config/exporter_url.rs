@@ -1,9 +1,9 @@
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
 mod parse;
@@ -29,10 +29,11 @@ mod tests;
 /// in brackets: `grpc://[::1]:4317`.
 ///
 /// A `file` URL names an absolute directory, with `%20` for a space and the like
-/// ([RFC 8089]). `limit` is the size in bytes at which the next file is begun, 104857600 (100
+/// ([RFC 8089]); [`ExporterUrl::file`] writes it for a path. `limit` is the size in bytes at which the next file is begun, 104857600 (100
 /// MiB) when left out.
 ///
-/// A user name, a password or a token cannot be part of the URL: it would end up in logs.
+/// A user name, a password or a token cannot be part of the URL: it would end up in logs. For the
+/// same reason there is no `@` anywhere; a path has `%40` instead.
 /// [`Display`](fmt::Display) writes the canonical form, with port, path and limit filled in; it
 /// parses back to an equal value.
 ///
@@ -58,6 +59,34 @@ pub struct ExporterUrl {
 }
 
 impl ExporterUrl {
+    /// The `file` URL of a directory, whatever characters its path holds, with the default limit.
+    ///
+    /// The directory need not exist.
+    ///
+    /// # Errors
+    ///
+    /// When the path is relative, is not UTF-8, or holds a NUL character.
+    ///
+    /// # Example: a directory beside the program's other files
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use tower_otlp::ExporterUrl;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let directory = Path::new("/var/lib/check out").join("traces");
+    /// let url = ExporterUrl::file(directory)?;
+    /// assert_eq!(url.to_string(), "file:///var/lib/check%20out/traces?limit=104857600");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn file(directory: impl AsRef<Path>) -> Result<Self, ParseExporterUrlError> {
+        parse::directory(directory.as_ref())
+            .map(|target| Self { target })
+            .map_err(|reason| ParseExporterUrlError { reason })
+    }
+
     /// What the URL says, taken apart.
     pub(crate) fn target(&self) -> &Target {
         &self.target
@@ -110,7 +139,7 @@ impl fmt::Display for ExporterUrl {
             Target::Grpc { authority, .. } => write!(f, "{scheme}://{authority}"),
             Target::Http { authority, path, .. } => write!(f, "{scheme}://{authority}{path}"),
             Target::File { directory, limit } => {
-                // Parsing yields UTF-8 directories only, so nothing is lost here.
+                // Only UTF-8 directories are taken, so nothing is lost here.
                 let directory = directory.to_string_lossy();
                 let directory = utf8_percent_encode(&directory, ESCAPED_IN_DIRECTORY);
                 write!(f, "{scheme}://{directory}?limit={limit}")
@@ -149,7 +178,7 @@ impl<'de> Deserialize<'de> for ExporterUrl {
     }
 }
 
-/// Why a text is not an [`ExporterUrl`].
+/// Why a text, or a directory, is not an [`ExporterUrl`].
 ///
 /// The message names the reason and, where one is known, the cure. It never repeats a user name
 /// or a password.
@@ -189,6 +218,8 @@ enum Reason {
     RelativeDirectory,
     DirectoryNul,
     DirectoryNotUtf8,
+    RelativePath,
+    PathNotUtf8,
     Option(String),
     LimitTwice,
     Limit(String),
@@ -217,7 +248,8 @@ impl fmt::Display for Reason {
                  write %20 for a space in a path"
             }
             Self::Userinfo => {
-                "a user name or password (the part before `@`) is not supported: remove it"
+                "a user name or password (the part before `@`) is not supported: \
+                 remove it, or write %40 if the `@` is part of a path"
             }
             Self::Fragment => "a fragment (from `#` on) has no meaning: remove it",
             Self::Query => "a query (from `?` on) has no meaning here: remove it",
@@ -236,11 +268,30 @@ impl fmt::Display for Reason {
             }
             Self::DirectoryNul => "the directory holds a NUL character (%00)",
             Self::DirectoryNotUtf8 => "the directory is not UTF-8 once percent-decoded",
+            Self::RelativePath => "the directory must be absolute, such as /var/lib/traces",
+            Self::PathNotUtf8 => "the directory is not UTF-8",
             Self::LimitTwice => "`limit` is given twice",
         };
         f.write_str(fixed)
     }
 }
 
-/// What would end the path or change its meaning when a `file` URL is read back.
-const ESCAPED_IN_DIRECTORY: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'?');
+/// All but what RFC 3986 allows in a path. Without quotation marks and backslashes the URL also
+/// goes into quotes as it is. `@` is refused when the URL is read back.
+const ESCAPED_IN_DIRECTORY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':');

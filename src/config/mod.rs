@@ -1,7 +1,8 @@
 //! What the operator writes: the `tracing_service` section.
 //!
 //! The section lives in the service's own YAML document, beside whatever else the service keeps
-//! there; other sections are not looked at. A document without it means that tracing is off.
+//! there; other sections are not looked at. A document without it means that tracing is off, but
+//! a section called `tracing-service`, `TracingService` or the like is an error.
 //!
 //! ```yaml
 //! tracing_service:
@@ -24,10 +25,10 @@
 //! |---|---|---|
 //! | `enabled` | `yes`, `yeah`, `y`, `true`, `1`, `on` or `no`, `nope`, `n`, `false`, `0`, `off`, in any case | off |
 //! | `exporter_url` | where spans go, see [`ExporterUrl`] | an error when enabled |
-//! | `sampling_rate_per_million` | traces begun here that are recorded, of each million: 0 to 1000000 | 0, and a warning at start |
+//! | `sampling_rate_per_million` | traces begun here that are recorded, of each million: 0 to 1000000, as a number or as its digits in quotes | 0, and a warning at start |
 //! | `ca_certs` | list of PEM files with the certificate authorities that may vouch for the collector | the system's |
 //! | `https_keypairs` or `keypairs` | list of `key_file` and `cert_file`: PEM files with which the service identifies itself | no client certificate |
-//! | `service_name` | what the service is called in every span | `OTEL_SERVICE_NAME`, then the name given in code |
+//! | `service_name` | what the service is called in every span | `OTEL_SERVICE_NAME`, then the name given in code, then `unknown_service:` and the executable |
 //! | `resource_attributes` | mapping of names to text, numbers, `true` or `false`, sent with every batch | none |
 //! | `response_header` | how a recorded response names its trace: `server-timing`, `traceresponse` or `off` | `server-timing` |
 //!
@@ -36,8 +37,8 @@
 //! # What is checked, and when
 //!
 //! While `enabled` is off or absent nothing else in the section is looked at, so that tracing can
-//! be switched off without tidying up (only a misspelt `enabled`, such as `enable`, is still
-//! reported). Otherwise all of it is checked before the service starts, and
+//! be switched off without tidying up (only a misspelt `enabled`, such as `enable`, and a repeated
+//! one are still reported). Otherwise all of it is checked before the service starts, and
 //! [`ConfigError`] lists everything that is wrong, each with its line and column:
 //!
 //! - unknown and repeated keys, values of the wrong kind, rates out of range;
@@ -186,7 +187,8 @@ impl TracingServiceConfig {
     }
 
     /// What the service is called (`service.name`); must not be empty. Defaults to the variable
-    /// `OTEL_SERVICE_NAME`, then to the name given at start.
+    /// `OTEL_SERVICE_NAME`, then to the name given at start, then to `unknown_service:` and the
+    /// name of the executable.
     #[must_use]
     pub fn service_name(self, name: impl Into<String>) -> Self {
         Self { service_name: Some(name.into()), ..self }

@@ -17,6 +17,12 @@ pub(super) fn nearest(written: &str, known: &[&'static str]) -> Option<&'static 
         .map(|(_, key)| key)
 }
 
+/// Whether two keys differ at most in case, `_` and `-`.
+#[cfg(feature = "yaml")]
+pub(super) fn is_same_but_for_style(written: &str, key: &str) -> bool {
+    squeezed(written) == squeezed(key)
+}
+
 fn distance(written: &[char], key: &[char]) -> Option<usize> {
     let slips = slips(written, key);
     let starts = written.starts_with(key) || key.starts_with(written);

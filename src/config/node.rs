@@ -56,7 +56,8 @@ impl Value {
             Self::Null => "nothing".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Int(value) => value.to_string(),
-            Self::Float(value) => value.to_string(),
+            // With `.0`: 10000 would not say what is wrong with 1e4.
+            Self::Float(value) => format!("{value:?}"),
             Self::Text(text) => quote(text),
             Self::List(_) => "a list".to_owned(),
             Self::Mapping(_) => "a mapping".to_owned(),

@@ -127,12 +127,13 @@ fn exporter_url(field: &Field<'_>) -> Result<ExporterUrl, Problem> {
 }
 
 fn sampling_rate(field: &Field<'_>) -> Result<u32, Problem> {
-    match field.node.value {
-        Value::Int(rate) => {
-            u32::try_from(rate).ok().filter(|&rate| SamplingRate::try_from(rate).is_ok())
-        }
+    match &field.node.value {
+        Value::Int(rate) => u32::try_from(*rate).ok(),
+        // Variables of the environment are text to those who read them.
+        Value::Text(digits) => digits.parse().ok().filter(|rate: &u32| rate.to_string() == *digits),
         _ => None,
     }
+    .filter(|&rate| SamplingRate::try_from(rate).is_ok())
     .ok_or_else(|| field.problem(rate_must_be(field.node.value.describe())))
 }
 

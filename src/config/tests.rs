@@ -140,10 +140,15 @@ fn every_format_of_serde_can_hold_the_section() {
     assert_eq!(serde_json::from_value::<TracingServiceConfig>(value).unwrap(), expected, "a tree");
 
     // As configuration readers over variables do it: plain values, never a newtype struct.
-    let variables = HashMap::from([("enabled", "on"), ("exporter_url", "collector")]);
+    let variables = HashMap::from([
+        ("enabled", "on"),
+        ("exporter_url", "collector"),
+        ("sampling_rate_per_million", "10"),
+    ]);
     let variables: MapDeserializer<'_, _, ValueError> = MapDeserializer::new(variables.into_iter());
     let parsed = TracingServiceConfig::deserialize(variables).unwrap();
-    assert_eq!(parsed, TracingServiceConfig::new(url("collector")), "a map of texts");
+    let expected = TracingServiceConfig::new(url("collector")).sampling_rate_per_million(10);
+    assert_eq!(parsed, expected, "a map of texts");
 
     let nothing: serde::de::value::UnitDeserializer<ValueError> = ().into_deserializer();
     assert_eq!(

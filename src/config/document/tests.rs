@@ -71,7 +71,9 @@ fn tracing_is_off_unless_it_is_switched_on() {
         ("# nothing but a comment\n", "an empty document"),
         ("---\n", "an empty document"),
         ("listen: 1\n", "no section"),
-        ("Tracing_service: 1\n", "another key"),
+        ("tracing: 1\ntracing_services: 1\nmy_tracing_service: 1\n", "other keys"),
+        ("tracing-service: 1\ntracing_service: {}\n", "there is no doubt which one is meant"),
+        ("a: 1\na: 2\nb: {c: 1, c: 2, ? [d] : 1, ? [d] : 2}\n", "repeated keys elsewhere"),
         ("a: !custom [1]\nb: .inf\n? [c]\n: !tag x\n", "other sections are not looked at"),
         ("tracing_service:\n", "a section without keys"),
         ("tracing_service: ~\n", "null"),
@@ -85,6 +87,7 @@ fn tracing_is_off_unless_it_is_switched_on() {
             "off skips all checks",
         ),
         ("tracing_service:\n  unknown: 1\n  enabled: \"off\"\n", "wherever it stands"),
+        ("tracing_service:\n  enabled: no\n  x: 1\n  x: {y: 1, y: 2}\n", "repeated keys too"),
     ];
     for (yaml, reason) in cases {
         let config = read(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}: {reason}"));
@@ -124,7 +127,7 @@ fn enabled_takes_teleports_words_and_no_others() {
         ("\"\"", "\"\"", "an empty text"),
         ("2", "2", "another number"),
         ("-1", "-1", "another number"),
-        ("1.0", "1", "not an integer"),
+        ("1.0", "1.0", "not an integer"),
         ("01", "\"01\"", "not the digit"),
         ("null", "nothing", "null is neither"),
         ("[yes]", "a list", "a list is neither"),
@@ -164,6 +167,12 @@ fn values_are_read_as_the_operator_means_them() {
         ),
         ("  sampling_rate_per_million: 0", base().sampling_rate_per_million(0), "the least"),
         ("  sampling_rate_per_million: 0x10", base().sampling_rate_per_million(16), "hexadecimal"),
+        (
+            "  sampling_rate_per_million: '10'",
+            base().sampling_rate_per_million(10),
+            "digits as text",
+        ),
+        ("  sampling_rate_per_million: '0'", base().sampling_rate_per_million(0), "the least"),
         ("  sampling_rate_per_million:", base(), "no value is left out"),
         ("  service_name: ~\n  ca_certs:\n  keypairs:", base(), "no value is left out"),
         ("  keypairs:\n  https_keypairs: []", base(), "only one of them has a value"),
@@ -217,6 +226,13 @@ tracing_service:
     assert_eq!(read(yaml).unwrap(), expected, "own keys win over merged ones");
     let yaml = "a: &a {enabled: yes, exporter_url: h}\ntracing_service: *a\n";
     assert_eq!(read(yaml).unwrap(), recording("h"), "the section as an alias");
+    let yaml = "
+a: &a {enabled: yes, exporter_url: first}
+b: &b {exporter_url: second, service_name: b}
+tracing_service:
+  <<: [*a, *b]
+";
+    assert_eq!(read(yaml).unwrap(), recording("first").service_name("b"), "the first merged wins");
 }
 
 #[test]
@@ -312,6 +328,41 @@ fn broken_sections_are_reported_in_full() {
             "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
              number from 0 to 1000000, not 0.5",
             "meant as a ratio",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: 1e4\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not 10000.0",
+            "a float, and shown as one",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: '1000001'\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not \"1000001\"",
+            "digits above the range",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: 010\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not \"010\"",
+            "8 to a reader of YAML 1.1",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: '+1'\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not \"+1\"",
+            "digits only",
+        ),
+        (
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
+             sampling_rate_per_million: ''\n",
+            "line 4, column 30: tracing_service.sampling_rate_per_million: must be a whole \
+             number from 0 to 1000000, not \"\"",
+            "no digits",
         ),
         (
             "tracing_service:\n  enabled: yes\n  exporter_url: h\n  \
@@ -454,6 +505,48 @@ fn broken_sections_are_reported_in_full() {
             "several at once, in the order of the document",
         ),
         (
+            "tracing_service:\n  enabled: no\n  enabled: yes\n",
+            "line 3, column 3: tracing_service.enabled: the key is given twice",
+            "on or off?",
+        ),
+        (
+            "a: 1\na: 2\ntracing_service:\n  enabled: yes\n  exporter_url: g\n  \
+             exporter_url: h\n  keypairs: [{key_file: /k, key_file: /l, cert_file: /c}]\n  \
+             resource_attributes:\n    a: 1\n    a: 2\n",
+            "line 6, column 3: tracing_service.exporter_url: the key is given twice\n\
+             line 7, column 29: tracing_service.keypairs[0].key_file: the key is given twice\n\
+             line 10, column 5: tracing_service.resource_attributes.a: the key is given twice",
+            "in the section and below it, but not elsewhere",
+        ),
+        (
+            "tracing_service: {}\ntracing_service: {}\n",
+            "line 2, column 1: tracing_service: the key is given twice",
+            "the section itself",
+        ),
+        (
+            "tracing_service: {enabled: no}\ntracing_service: {enabled: 2}\ntracing_service: 3\n",
+            "line 2, column 1: tracing_service: the key is given twice\n\
+             line 3, column 1: tracing_service: the key is given twice",
+            "whatever is in it",
+        ),
+        (
+            "tracing-service:\n  enabled: yes\n",
+            "line 1, column 1: tracing-service: unknown section, did you mean `tracing_service`?",
+            "another naming style must not switch tracing off unnoticed",
+        ),
+        (
+            "a: 1\nTracing_service:\n  enabled: yes\ntracingService: 1\n",
+            "line 2, column 1: Tracing_service: unknown section, did you mean \
+             `tracing_service`?\n\
+             line 4, column 1: tracingService: unknown section, did you mean `tracing_service`?",
+            "another case",
+        ),
+        (
+            "tracingservice:\n",
+            "line 1, column 1: tracingservice: unknown section, did you mean `tracing_service`?",
+            "even if there is nothing in it",
+        ),
+        (
             "url: &url tcp://h\nbase: &base\n  colour: red\ntracing_service:\n  enabled: yes\n  \
              exporter_url: *url\n  <<: *base\n",
             "line 1, column 11: tracing_service.exporter_url: unknown scheme \"tcp\": use grpc, \
@@ -488,17 +581,6 @@ fn malformed_documents_name_the_place() {
         ),
         ("a: @x", "line 1, column 4: not valid YAML: unexpected character: `@'", "reserved"),
         ("a: *b", "line 1, column 4: not valid YAML: alias references unknown anchor", "no anchor"),
-        ("a: 1\na: 2", "line 2, column 1: the key \"a\" is given twice", "outside of the section"),
-        (
-            "tracing_service:\n  enabled: no\n  enabled: yes\n",
-            "line 3, column 3: the key \"enabled\" is given twice",
-            "inside of the section",
-        ),
-        (
-            "tracing_service: {}\ntracing_service: {}\n",
-            "line 2, column 1: the key \"tracing_service\" is given twice",
-            "the section itself",
-        ),
         (
             "a: 1\n---\nb: 2",
             "line 3, column 1: a second document begins: keep one",
@@ -536,7 +618,8 @@ fn secrets_are_not_shown() {
     let cases = [
         ("password: hunter2\nb: @x\n", "the line before a syntax error"),
         ("b: 'x\npassword: hunter2\n", "the lines after one"),
-        ("password: hunter2\na: 1\na: 2\n", "beside a repeated key"),
+        ("tracing_service: 1\npassword: hunter2\ntracing_service: 1\n", "beside a repeated key"),
+        ("tracing-service: {password: hunter2}\n", "below a section with a slip in its name"),
         ("password: *hunter2\n", "a password that looks like an alias"),
         ("password: !<hunter2\n", "or like a tag"),
         ("password: 'a'hunter2\n", "or like text after a quote"),
@@ -550,7 +633,11 @@ fn secrets_are_not_shown() {
         ("tracing_service: {enabled: yes, exporter_url: {token: hunter2}}\n", "a whole mapping"),
         ("tracing_service: {enabled: yes, exporter_url: [hunter2]}\n", "a whole list"),
         ("tracing_service: http://me:hunter2@h\n", "the section itself"),
-        ("http://me:hunter2@h: 1\nhttp://me:hunter2@h: 2\n", "a repeated key"),
+        (
+            "tracing_service: {enabled: 1, exporter_url: h, me:hunter2@h: 1, me:hunter2@h: 2}\n",
+            "a repeated key",
+        ),
+        ("tracing_service: {enabled: yes, exporter_url: 'http://u:1/hunter2@h'}\n", "a path?"),
     ];
     for (yaml, reason) in cases {
         let error = read(yaml).expect_err(reason);

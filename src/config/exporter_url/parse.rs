@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
@@ -11,6 +11,11 @@ use crate::config::error::quote;
 pub(super) fn target(text: &str) -> Result<Target, Reason> {
     if text.is_empty() {
         return Err(Reason::Empty);
+    }
+    // Wherever it stands: a password may hold `/`, `?` or `#`, and what goes before it is then
+    // read as a host, a port or a path. What follows may quote its part of the text.
+    if text.contains('@') {
+        return Err(Reason::Userinfo);
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(Reason::Whitespace);
@@ -72,13 +77,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), Reason> {
 fn remote(rest: &str, default_port: u16) -> Result<(Authority, &str), Reason> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest_of_url) = rest.split_at(end);
-    let authority = match authority_of(authority, default_port) {
-        Ok(authority) => authority,
-        // A password may hold `/` or `#`: its first part then looks like a wrong port, which must
-        // not be repeated.
-        Err(_) if rest.contains('@') => return Err(Reason::Userinfo),
-        Err(reason) => return Err(reason),
-    };
+    let authority = authority_of(authority, default_port)?;
     if rest_of_url.contains('#') {
         return Err(Reason::Fragment);
     }
@@ -89,9 +88,6 @@ fn remote(rest: &str, default_port: u16) -> Result<(Authority, &str), Reason> {
 }
 
 fn authority_of(text: &str, default_port: u16) -> Result<Authority, Reason> {
-    if text.contains('@') {
-        return Err(Reason::Userinfo);
-    }
     let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
         let (address, port) = bracketed.split_once(']').ok_or(Reason::Ipv6)?;
         let address: Ipv6Addr = address.parse().map_err(|_| Reason::Ipv6)?;
@@ -135,9 +131,9 @@ fn port_number(port: &str) -> Result<u16, Reason> {
     }
 }
 
-/// Lets through what RFC 3986 allows in a path, so that no request can fail on it later.
+/// Lets through what RFC 3986 allows in a path, but for `@`, so that no request can fail on it later.
 fn valid_path(path: &str) -> Result<&str, Reason> {
-    if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/%-._~!$&'()*+,;=:@".contains(&b)) {
+    if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/%-._~!$&'()*+,;=:".contains(&b)) {
         return Err(Reason::Path);
     }
     checked_percent_encoding(path)
@@ -153,8 +149,7 @@ fn file(rest: &str) -> Result<Target, Reason> {
     };
     let (host, directory) = location.split_at(location.find('/').unwrap_or(location.len()));
     if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
-        let is_userinfo = host.contains('@');
-        return Err(if is_userinfo { Reason::Userinfo } else { Reason::RelativeDirectory });
+        return Err(Reason::RelativeDirectory);
     }
     if directory.is_empty() {
         return Err(Reason::NoDirectory);
@@ -162,11 +157,25 @@ fn file(rest: &str) -> Result<Target, Reason> {
     let directory: Cow<'_, str> = percent_decode_str(checked_percent_encoding(directory)?)
         .decode_utf8()
         .map_err(|_| Reason::DirectoryNotUtf8)?;
+    let limit = query.map_or(Ok(DEFAULT_FILE_LIMIT), file_limit)?;
+    file_target(&directory, limit)
+}
+
+/// A path that no URL had to spell.
+pub(super) fn directory(path: &Path) -> Result<Target, Reason> {
+    let directory = path.to_str().ok_or(Reason::PathNotUtf8)?;
+    // Not `Path::is_absolute`: the path of a URL begins with a slash on all systems.
+    if !directory.starts_with('/') {
+        return Err(Reason::RelativePath);
+    }
+    file_target(directory, DEFAULT_FILE_LIMIT)
+}
+
+fn file_target(directory: &str, limit: u64) -> Result<Target, Reason> {
     if directory.contains('\0') {
         return Err(Reason::DirectoryNul);
     }
-    let limit = query.map_or(Ok(DEFAULT_FILE_LIMIT), file_limit)?;
-    Ok(Target::File { directory: PathBuf::from(directory.into_owned()), limit })
+    Ok(Target::File { directory: PathBuf::from(directory), limit })
 }
 
 fn file_limit(query: &str) -> Result<u64, Reason> {

@@ -63,7 +63,7 @@ fn good_urls_mean_what_they_look_like() {
         ("http://host/a/", http("host", 4318, "/a/"), "with its slash"),
         ("http://host/v1/traces", http("host", 4318, "/v1/traces"), "nothing is appended"),
         ("http://host/a%20b", http("host", 4318, "/a%20b"), "escapes stay"),
-        ("http://host/@me/x:y", http("host", 4318, "/@me/x:y"), "legal in a path"),
+        ("http://host/%40me/x:y", http("host", 4318, "/%40me/x:y"), "an `@` as an escape"),
         // Files.
         ("file:///dir", file("/dir", MIB_100), "default limit"),
         ("file:///dir?limit=1", file("/dir", 1), "the least limit"),
@@ -77,7 +77,7 @@ fn good_urls_mean_what_they_look_like() {
         ("file:///caf%C3%A9", file("/café", MIB_100), "UTF-8"),
         ("file:///café", file("/café", MIB_100), "written plainly"),
         ("file:///a+b", file("/a+b", MIB_100), "a plus is a plus in a path"),
-        ("file:///a@b", file("/a@b", MIB_100), "no userinfo in a path"),
+        ("file:///a%40b", file("/a@b", MIB_100), "an `@` as an escape"),
     ];
     for (text, target, reason) in cases {
         let url: ExporterUrl = text.parse().unwrap_or_else(|e| panic!("{text}: {e}: {reason}"));
@@ -88,8 +88,8 @@ fn good_urls_mean_what_they_look_like() {
 #[test]
 fn bad_urls_are_refused_with_the_reason() {
     const SCHEMES: &str = "use grpc, grpcs, http, https or file";
-    const USERINFO: &str =
-        "a user name or password (the part before `@`) is not supported: remove it";
+    const USERINFO: &str = "a user name or password (the part before `@`) is not supported: \
+                            remove it, or write %40 if the `@` is part of a path";
     const QUERY: &str = "a query (from `?` on) has no meaning here: remove it";
     const FRAGMENT: &str = "a fragment (from `#` on) has no meaning: remove it";
     const NO_HOST: &str = "no host: write for example grpc://collector:4317";
@@ -171,7 +171,15 @@ fn bad_urls_are_refused_with_the_reason() {
         ("http://me:hunter2/x@host", USERINFO.into(), "a password with a slash"),
         ("http://me:hunter2#x@host", USERINFO.into(), "a password with a hash"),
         ("http://me:hunter2?x@host", USERINFO.into(), "a password with a question mark"),
+        ("http://user:123/hunter2@host", USERINFO.into(), "a password that begins like a port"),
+        ("http://user:123/a/hunter2@host/b", USERINFO.into(), "in the midst of a path"),
+        ("http://user/hunter2@host", USERINFO.into(), "a user name that looks like a host"),
+        ("user:123/hunter2@host", USERINFO.into(), "also without a scheme"),
+        ("http://me:hunter 2@host", USERINFO.into(), "a password with a space"),
         ("file://me:hunter2@host/dir", USERINFO.into(), "also for file"),
+        ("file:///hunter2@host/dir", USERINFO.into(), "a slash too many"),
+        ("file:///dir?limit=hunter2@host", USERINFO.into(), "in an option"),
+        ("tcp://me:hunter2@host", USERINFO.into(), "before the scheme is looked at"),
         ("http://host:4318?x=1", QUERY.into(), "after the port"),
         ("http://host:4318/a?x=1", QUERY.into(), "after a path"),
         ("http://host:4318/a?", QUERY.into(), "an empty one"),
@@ -239,11 +247,63 @@ fn the_canonical_form_fills_in_what_was_left_out() {
         ("HTTPS://host:443/a%20b", "https://host:443/a%20b"),
         ("file://localhost/a%20b%3f", "file:///a%20b%3F?limit=104857600"),
         ("file:///café?limit=5", "file:///caf%C3%A9?limit=5"),
+        ("file:///%40me?limit=5", "file:///%40me?limit=5"),
     ];
     for (text, canonical) in cases {
         let url: ExporterUrl = text.parse().unwrap();
         assert_eq!(url.to_string(), canonical, "{text}");
     }
+}
+
+#[test]
+fn directories_become_urls_that_read_the_same() {
+    let cases = [
+        ("/var/lib/traces", "/var/lib/traces", "nothing to escape"),
+        ("/", "/", "the root"),
+        ("/a b", "/a%20b", "a space"),
+        ("/100%", "/100%25", "a percent sign"),
+        ("/a%20b", "/a%2520b", "a percent sign that looks like an escape"),
+        ("/#1", "/%231", "not a fragment"),
+        ("/what?limit=1", "/what%3Flimit=1", "not an option"),
+        ("/me@home", "/me%40home", "not a user name"),
+        ("/café", "/caf%C3%A9", "not ASCII"),
+        ("/a\u{a0}b", "/a%C2%A0b", "a space that looks like none"),
+        ("/a\nb", "/a%0Ab", "a line break"),
+        ("/\"it's\" \\a", "/%22it%27s%22%20%5Ca", "quotation marks and a backslash"),
+        ("/a+b,c&d=e", "/a+b,c&d=e", "legal in a path"),
+        ("//a/../b/", "//a/../b/", "used as given"),
+    ];
+    for (directory, path, reason) in cases {
+        let url = ExporterUrl::file(directory).unwrap_or_else(|e| panic!("{directory}: {e}"));
+        assert_eq!(url.target(), &file(directory, MIB_100), "{directory}: {reason}");
+        let text = url.to_string();
+        assert_eq!(text, format!("file://{path}?limit=104857600"), "{directory}: {reason}");
+        assert_eq!(text.parse(), Ok(url), "{directory}: {reason}");
+    }
+}
+
+#[test]
+fn directories_that_no_url_can_name_are_refused() {
+    let cases = [
+        ("traces", "the directory must be absolute, such as /var/lib/traces", "relative"),
+        ("./traces", "the directory must be absolute, such as /var/lib/traces", "relative"),
+        ("", "the directory must be absolute, such as /var/lib/traces", "nothing"),
+        ("/a\0b", "the directory holds a NUL character (%00)", "no system has such paths"),
+    ];
+    for (directory, message, reason) in cases {
+        let error = ExporterUrl::file(directory).expect_err(reason);
+        assert_eq!(error.to_string(), message, "{directory}: {reason}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_not_utf_8_is_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let error = ExporterUrl::file(OsStr::from_bytes(b"/\xff")).unwrap_err();
+    assert_eq!(error.to_string(), "the directory is not UTF-8");
 }
 
 #[test]
@@ -281,14 +341,20 @@ proptest! {
     }
 
     #[test]
+    fn any_directory_reads_the_same_from_its_url(directory in "/.*") {
+        if let Ok(url) = ExporterUrl::file(&directory) {
+            prop_assert_eq!(url.to_string().parse::<ExporterUrl>(), Ok(url));
+        }
+    }
+
+    #[test]
     fn a_password_is_never_shown(
         head in "((grpcs?|https?|file|tcp)://)?[a-z:/?#]{0,4}",
         tail in "[a-z0-9:/?#.]{0,6}",
     ) {
         let text = format!("{head}hunter2@{tail}");
-        if let Err(error) = text.parse::<ExporterUrl>() {
-            let shown = format!("{error} {error:?}");
-            prop_assert!(!shown.contains("hunter2"), "{}: {}", text, shown);
-        }
+        let error = text.parse::<ExporterUrl>().unwrap_err();
+        let shown = format!("{error} {error:?}");
+        prop_assert!(!shown.contains("hunter2"), "{}: {}", text, shown);
     }
 }
