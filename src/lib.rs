@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The README's examples need these features.
+#![cfg_attr(all(feature = "axum", feature = "yaml"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "axum", feature = "yaml")),
+    doc = "Distributed tracing for tower services, from the request to any OTLP backend."
+)]
 #![forbid(unsafe_code)]
 
 pub mod config;

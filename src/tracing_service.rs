@@ -43,8 +43,9 @@ impl TracingServiceConfig {
     /// Connects to nobody: whether a collector is there shows when the first spans are sent, in
     /// the log (target `tower_otlp`) and in the [stats](TracingService::stats).
     ///
-    /// The name given here is the last resort. `service_name` of the configuration goes before
-    /// it, and so does the environment variable `OTEL_SERVICE_NAME`.
+    /// `service_name` of the configuration goes before the name given here, and so does the
+    /// environment variable `OTEL_SERVICE_NAME`. A blank name counts as none; without any, it is
+    /// `unknown_service:` and the name of the executable.
     ///
     /// # Errors
     ///
