@@ -56,22 +56,27 @@ impl Parent {
             let remote = if is_remote { Remote::Yes } else { Remote::No };
             TraceContext::of(current).map(|context| Self { context, remote })
         });
-        let Some(caller) = TraceContext::from_headers(request.headers) else {
-            return current.map(|current| Self {
-                context: current.context.with_baggage(BaggageHeader::extract(request.headers)),
-                ..current
-            });
-        };
-        match current {
+        match (current, TraceContext::from_headers(request.headers)) {
+            (Some(current), None) => Some(current.or_baggage_of(request)),
             // Another layer has read the same headers already: this one is inside its span.
-            Some(current)
+            (Some(current), Some(caller))
                 if current.remote == Remote::No
                     && current.context.trace_id() == caller.trace_id() =>
             {
-                Some(current)
+                Some(current.or_baggage_of(request))
             }
-            _ => Some(Self { context: caller, remote: Remote::Yes }),
+            (_, caller) => caller.map(|context| Self { context, remote: Remote::Yes }),
         }
+    }
+
+    /// With the request's baggage where there is none: what stands already, somebody has read
+    /// before, and may have changed.
+    fn or_baggage_of(self, request: &RequestHead<'_>) -> Self {
+        if self.context.baggage().is_some() {
+            return self;
+        }
+        let baggage = BaggageHeader::extract(request.headers);
+        Self { context: self.context.with_baggage(baggage), ..self }
     }
 }
 
@@ -85,8 +90,12 @@ fn new_trace(request: &RequestHead<'_>) -> TraceContext {
 /// With recording off, what came goes on as it came: the next service is told the caller's own
 /// span as its parent, and the trace is not broken.
 fn hand_through(request: &RequestHead<'_>) -> Observation {
-    let context = match TraceContext::from_headers(request.headers) {
-        Some(caller) => Some(unrecorded(&caller, Remote::Yes)),
+    let context = match Parent::of(request) {
+        Some(Parent { context, remote: Remote::Yes }) => Some(unrecorded(&context, Remote::Yes)),
+        // A span of this process, perhaps of another layer, is not to be hidden.
+        Some(Parent { context, remote: Remote::No }) => {
+            Some(Context::map_current(|current| context.attach_to(current)))
+        }
         None => BaggageHeader::extract(request.headers)
             .map(|baggage| Context::current_with_baggage(baggage.to_opentelemetry())),
     };

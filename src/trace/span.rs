@@ -50,7 +50,7 @@ pub(super) struct ActiveSpan {
     protocol: Protocol,
     method: Method,
     status: Option<StatusCode>,
-    /// Whether the inner service is running right now. Found true by `drop`, it panicked:
+    /// Whether code of the inner service is running right now. Found true by `drop`, it panicked:
     /// `std::thread::panicking` cannot tell, because a panic may have been caught in between, or
     /// be someone else's.
     running: bool,
@@ -179,6 +179,8 @@ impl ActiveSpan {
 
     /// Ends the span. Its context is returned: it may stay in force, but is inert.
     pub(super) fn end(mut self, end: End<'_>) -> Context {
+        // The `Display` of an error is the service's, too, and may panic.
+        self.running = true;
         self.finish(end);
         self.context.clone()
     }

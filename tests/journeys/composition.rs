@@ -7,16 +7,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
+use axum::routing::get as get_route;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::timeout::{Timeout, TimeoutLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
 use tower_otlp::{ResponseBody, ResponseFuture, Trace, TraceLayer, TracingService};
 
-use crate::support::server::get;
-use crate::support::spans::{next, next_summary, summary};
+use crate::support::server::{VERSIONS, fetch, get, request, serve};
+use crate::support::spans::{assert_none_yet, next, next_summary, summary};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -126,6 +129,62 @@ async fn the_layer_stands_above_and_below_a_timeout() {
     let (one, other) = (next(&mut spans).await, next(&mut spans).await);
     assert_eq!(one.trace_id, other.trace_id);
     assert_eq!([summary(&one), summary(&other)], ["Server | GET | 200 | unset | -"; 2], "both");
+}
+
+#[tokio::test]
+async fn the_layer_stands_above_and_below_cors() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let trace = TraceLayer::server(&tracing);
+    let app = || Router::new().route("/", get_route(async || "hello"));
+    let below = || ServiceBuilder::new().layer(CorsLayer::permissive()).layer(trace.clone());
+    let above = || ServiceBuilder::new().layer(trace.clone()).layer(CorsLayer::permissive());
+    let preflight = || {
+        let headers = [("origin", "http://page"), ("access-control-request-method", "GET")];
+        request("OPTIONS", "/", &headers)
+    };
+    // Server, spans of a preflight and of a GET, reason.
+    let rows = [
+        (
+            serve(app().layer(below())).await,
+            None,
+            "Server | GET / | 200 | unset | -",
+            "below, in a router: CORS answers a preflight with an empty body of ours",
+        ),
+        (
+            serve(below().service(app())).await,
+            None,
+            "Server | GET | 200 | unset | -",
+            "below, around a router",
+        ),
+        (
+            serve(app().layer(above())).await,
+            Some("Server | OPTIONS / | 200 | unset | -"),
+            "Server | GET / | 200 | unset | -",
+            "above, in a router: a preflight is a request like any other",
+        ),
+        (
+            serve(above().service(app())).await,
+            Some("Server | OPTIONS | 200 | unset | -"),
+            "Server | GET | 200 | unset | -",
+            "above, around a router",
+        ),
+    ];
+    for version in VERSIONS {
+        for (address, of_preflight, of_get, reason) in &rows {
+            let response = fetch(version, *address, preflight()).await;
+            assert_eq!(response.headers()["access-control-allow-origin"], "*", "{reason}");
+            assert_eq!(response.body(), "", "{version:?}: {reason}");
+            match of_preflight {
+                Some(expected) => assert_eq!(next_summary(&mut spans).await, *expected, "{reason}"),
+                None => assert_none_yet(&tracing, &mut spans).await,
+            }
+
+            let response = fetch(version, *address, get("/")).await;
+            assert_eq!(response.headers()["access-control-allow-origin"], "*", "{reason}");
+            assert_eq!(response.body(), "hello", "{version:?}: {reason}");
+            assert_eq!(next_summary(&mut spans).await, *of_get, "{version:?}: {reason}");
+        }
+    }
 }
 
 /// A service with its type erased, as a struct would hold it.

@@ -1,19 +1,25 @@
 //! Calls to a tonic server, by a tonic client.
 
+use std::io;
+
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{any, post};
 use futures_util::StreamExt;
 use futures_util::stream;
-use http::Version;
+use http::{Request, Response, Version};
 use opentelemetry::Value;
 use tokio::sync::mpsc;
-use tonic::Code;
+use tonic::service::Routes;
 use tonic::transport::Server;
-use tower::Layer;
+use tonic::{Code, Status};
+use tower::layer::layer_fn;
+use tower::{BoxError, Layer, service_fn};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_otlp::{TraceLayer, TracingService};
 
+use crate::support::body::{Watched, conducted, data};
 use crate::support::echo::{Client, Echo, Mute, serve};
-use crate::support::server;
+use crate::support::server::{self, VERSIONS};
 use crate::support::spans::{Moments, assert_none_yet, next, next_summary, summary, text};
 
 #[tokio::test]
@@ -279,6 +285,107 @@ async fn a_panic_of_a_call_is_seen_wherever_it_happens() {
 }
 
 #[tokio::test]
+async fn a_panic_of_a_call_that_is_caught_is_seen_on_either_side() {
+    // Path, span with the catching layer outside, and inside, reason.
+    let rows = [
+        (
+            "/test.Echo/One",
+            "Server | test.Echo/One | UNKNOWN | error | panic",
+            "Server | test.Echo/One | UNKNOWN | error | UNKNOWN",
+            "before the head: who catches it inside answers 500, without a grpc-status",
+        ),
+        (
+            "/test.Echo/Count",
+            "Server | test.Echo/Count | UNKNOWN | error | panic",
+            "Server | test.Echo/Count | UNKNOWN | error | panic",
+            "after two messages: panics of a body are caught by nobody",
+        ),
+    ];
+    let (tracing, mut spans) = TracingService::in_memory();
+    let trace = TraceLayer::server(&tracing);
+    let mut outside = Server::builder().layer(CatchPanicLayer::new()).layer(trace.clone());
+    let outside = serve(outside.add_service(Echo::default())).await;
+    let mut inside = Server::builder().layer(trace).layer(CatchPanicLayer::new());
+    let inside = serve(inside.add_service(Echo::default())).await;
+
+    for (path, caught_outside, caught_inside, reason) in rows {
+        for (address, expected) in [(outside, caught_outside), (inside, caught_inside)] {
+            let (_, code) = Client::connect(address).await.call(path, &["panic"]).await;
+            assert_ne!(code, Code::Ok, "{reason}");
+            assert_eq!(next_summary(&mut spans).await, expected, "{reason}");
+
+            let (_, code) = Client::connect(address).await.call(path, &["ok"]).await;
+            assert_eq!(code, Code::Ok, "the next call is another matter");
+            assert!(next_summary(&mut spans).await.ends_with(" | OK | unset | -"), "{reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_body_of_a_call_is_the_spans_error() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let moments = Moments::default();
+    let marked = moments.clone();
+    let (sender, mut conductors) = mpsc::unbounded_channel();
+    let app = Router::new()
+        .route(
+            "/test.Echo/One",
+            post(async move || {
+                let (conductor, body) = conducted();
+                sender.send(conductor).unwrap();
+                let body = Watched::body(body, marked);
+                ([("content-type", "application/grpc")], body)
+            }),
+        )
+        .layer(TraceLayer::server(&tracing));
+    let mut client = Client::connect(server::serve(app).await).await;
+
+    let mut answers = client.open("/test.Echo/One", stream::iter(["a".to_owned()])).await.unwrap();
+    let conductor = conductors.recv().await.unwrap();
+    // An empty message, whole.
+    conductor.send(Ok(data("\0\0\0\0\0"))).unwrap();
+    assert_eq!(answers.message().await.unwrap().as_deref(), Some(""));
+    assert_none_yet(&tracing, &mut spans).await;
+    conductor.send(Err(io::Error::other("the disk is gone"))).unwrap();
+
+    let span = next(&mut spans).await;
+    let expected = "Server | test.Echo/One | UNKNOWN | error: the disk is gone | UNKNOWN";
+    assert_eq!(summary(&span), expected);
+    moments.assert_within(&span);
+    assert!(answers.message().await.is_err(), "the client sees it");
+}
+
+#[tokio::test]
+async fn an_error_of_the_service_of_a_call_is_the_spans_error() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let failing = layer_fn(|_: Routes| {
+        service_fn(|request: Request<tonic::body::Body>| {
+            let error: BoxError = match request.uri().path() {
+                "/test.Echo/One" => Box::new(io::Error::other("no database")),
+                _ => Box::new(Status::unavailable("no database")),
+            };
+            std::future::ready(Err::<Response<tonic::body::Body>, _>(error))
+        })
+    });
+    let server = Server::builder()
+        .layer(TraceLayer::server(&tracing))
+        .layer(failing)
+        .add_service(Echo::default());
+    let mut client = Client::connect(serve(server).await).await;
+
+    let (_, code) = client.call("/test.Echo/One", &["a"]).await;
+    assert_ne!(code, Code::Ok);
+    let expected = "Server | test.Echo/One | UNKNOWN | error: no database | UNKNOWN";
+    assert_eq!(next_summary(&mut spans).await, expected);
+
+    let (_, code) = client.call("/test.Echo/Count", &["a"]).await;
+    assert_eq!(code, Code::Unavailable, "tonic makes an answer of it, outside of the layer");
+    let span = next(&mut spans).await;
+    assert_eq!(text(&span, "rpc.response.status_code").as_deref(), Some("UNKNOWN"));
+    assert!(summary(&span).contains("no database"), "{}", summary(&span));
+}
+
+#[tokio::test]
 async fn a_layer_of_one_service_leaves_the_others_alone() {
     let (tracing, mut spans) = TracingService::in_memory();
     let traced = TraceLayer::server(&tracing).layer(Echo::default());
@@ -325,6 +432,29 @@ async fn grpc_web_is_http() {
         let span = next(&mut spans).await;
         assert_eq!(summary(&span), "Server | POST /test.Echo/One | 200 | unset | -");
         assert_eq!(text(&span, "rpc.system.name"), None, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_post_is_http_whatever_its_content_type() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let status = [("grpc-status", "13"), ("grpc-message", "disk%20full")];
+    let app = Router::new()
+        .route("/test.Echo/One", any(async move || (status, "")))
+        .layer(TraceLayer::server(&tracing));
+    let address = server::serve(app).await;
+
+    for version in VERSIONS {
+        for method in ["GET", "PUT", "OPTIONS"] {
+            let headers = [("content-type", "application/grpc")];
+            let request = server::request(method, "/test.Echo/One", &headers);
+            server::fetch(version, address, request).await;
+
+            let span = next(&mut spans).await;
+            let expected = format!("Server | {method} /test.Echo/One | 200 | unset | -");
+            assert_eq!(summary(&span), expected, "{version:?}");
+            assert_eq!(text(&span, "rpc.system.name"), None, "{version:?} {method}");
+        }
     }
 }
 

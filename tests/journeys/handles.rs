@@ -1,6 +1,7 @@
 //! What a service writes into its span through the OpenTelemetry `Context`.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ use opentelemetry::trace::{
     FutureExt, SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
 };
 use opentelemetry::{Context, KeyValue, Value};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, oneshot};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_otlp::{RecordedSpan, TraceLayer, TracingService};
 
@@ -317,4 +318,56 @@ async fn of_requests_under_way_at_once_each_has_its_own_span() {
         assert_eq!(text(&span, "url.path").as_deref(), Some(&*path));
         assert_eq!(text(&span, "seen").as_deref(), Some(&*path));
     }
+}
+
+#[tokio::test]
+async fn a_thread_that_writes_while_spans_end_harms_neither() {
+    const REQUESTS: usize = 300;
+    let (tracing, mut spans) = TracingService::in_memory();
+    // A handler hands its context over, and answers when the thread has begun to write to it.
+    let (hand_over, handed_over) = std::sync::mpsc::channel::<(Context, oneshot::Sender<()>)>();
+    let done = Arc::new(AtomicBool::new(false));
+    let is_done = Arc::clone(&done);
+    let writer = std::thread::spawn(move || {
+        let mut kept: Option<Context> = None;
+        let mut count = 0;
+        while !is_done.load(Ordering::Relaxed) {
+            let handed_over = handed_over.try_recv().ok();
+            let (context, begun) = handed_over.unzip();
+            kept = context.or(kept);
+            if let Some(kept) = &kept {
+                count += 1;
+                kept.span().set_attribute(KeyValue::new("count", count));
+                kept.span().set_attribute(KeyValue::new("http.response.status_code", -1));
+                kept.span().add_event("written", Vec::new());
+                kept.span().update_name("renamed");
+            }
+            if let Some(begun) = begun {
+                begun.send(()).unwrap();
+            }
+            std::thread::yield_now();
+        }
+        kept.unwrap()
+    });
+    let handler = async move || {
+        let (begun, has_begun) = oneshot::channel();
+        hand_over.send((Context::current(), begun)).unwrap();
+        has_begun.await.unwrap();
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    let app = Router::new().route("/", get_route(handler)).layer(TraceLayer::server(&tracing));
+    let mut client = Client::connect(Version::HTTP_2, serve(app).await).await;
+
+    for _ in 0..REQUESTS {
+        client.fetch(get("/")).await.unwrap();
+        let span = next(&mut spans).await;
+        assert_eq!(summary(&span), "Server | renamed | 500 | error | 500");
+        assert!(matches!(span.attribute("count"), Some(Value::I64(1..))), "{span:?}");
+        assert!(span.events.iter().all(|event| event.name == "written"), "{span:?}");
+        assert!(!span.events.is_empty());
+    }
+    done.store(true, Ordering::Relaxed);
+    let last = writer.join().unwrap();
+    assert!(!last.span().is_recording());
+    assert_none_yet(&tracing, &mut spans).await;
 }

@@ -202,6 +202,107 @@ async fn a_span_says_what_was_asked_for_without_secrets() {
     }
 }
 
+#[tokio::test]
+async fn in_a_nested_router_the_span_says_the_whole_path_that_was_asked_for() {
+    // Method, target, name, path, query, route, reason.
+    type Row = (
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static str,
+        Option<&'static str>,
+        Option<&'static str>,
+        &'static str,
+    );
+    let rows: [Row; 5] = [
+        (
+            "GET",
+            "/api/users/7?page=2",
+            "GET /api/users/{id}",
+            "/api/users/7",
+            Some("page=2"),
+            Some("/api/users/{id}"),
+            "the router inside is shown /users/7",
+        ),
+        (
+            "GET",
+            "/api/deeper/users/7",
+            "GET /api/deeper/users/{id}",
+            "/api/deeper/users/7",
+            None,
+            Some("/api/deeper/users/{id}"),
+            "nested twice",
+        ),
+        (
+            "GET",
+            "/api/nowhere?sig=x",
+            "GET",
+            "/api/nowhere",
+            Some("sig=REDACTED"),
+            None,
+            "no route",
+        ),
+        (
+            "POST",
+            "/api/v1/traces",
+            "POST /api/v1/traces",
+            "/api/v1/traces",
+            None,
+            Some("/api/v1/traces"),
+            "brings no spans, though the router inside is shown the path of those that do",
+        ),
+        (
+            "GET",
+            "/service/users/7?page=2",
+            "GET",
+            "/service/users/7",
+            Some("page=2"),
+            None,
+            "around a nested service no route is known, as around a whole router",
+        ),
+    ];
+    let (tracing, mut spans) = TracingService::in_memory();
+    let trace = TraceLayer::server(&tracing);
+    let seen = || any(async |uri: http::Uri| uri.path().to_owned());
+    let users = || Router::new().route("/users/{id}", seen());
+    let inner = users()
+        .nest("/deeper", users())
+        .route("/v1/traces", seen())
+        .fallback(async || http::StatusCode::NOT_FOUND);
+    let app = Router::new()
+        .nest("/api", inner.layer(trace.clone()))
+        .nest_service("/service", trace.layer(users()));
+    let address = serve(app).await;
+
+    for version in VERSIONS {
+        for (method, target, name, path, query, route, reason) in rows {
+            let response = fetch(version, address, request(method, target, &[])).await;
+            assert_ne!(response.body(), path, "the handler is shown its own part");
+
+            let span = next(&mut spans).await;
+            assert_eq!(span.name, name, "{version:?} {target}: {reason}");
+            let expected = [("url.path", Some(path)), ("url.query", query), ("http.route", route)];
+            for (key, expected) in expected {
+                assert_eq!(text(&span, key).as_deref(), expected, "{version:?} {target}: {reason}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn spans_that_are_brought_to_a_nested_receiver_are_not_traced() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let receiver = Router::new().route("/traces", any(async || ()));
+    let app = Router::new().nest("/v1", receiver.layer(TraceLayer::server(&tracing)));
+    let address = serve(app).await;
+
+    fetch(Version::HTTP_11, address, request("POST", "/v1/traces", &[])).await;
+    assert_none_yet(&tracing, &mut spans).await;
+    fetch(Version::HTTP_11, address, request("GET", "/v1/traces", &[])).await;
+    let expected = "Server | GET /v1/traces | 200 | unset | -";
+    assert_eq!(summary(&next(&mut spans).await), expected, "somebody looks at traces");
+}
+
 /// Makes a request, and waits for the end of the response if it has one: over HTTP/2, hyper waits
 /// for the body of a 204 although it will not be sent.
 async fn ask(version: Version, address: SocketAddr, method: &str, path: &str) {

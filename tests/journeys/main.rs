@@ -9,3 +9,4 @@ mod parents;
 mod response;
 mod sinks;
 mod support;
+mod way_out;

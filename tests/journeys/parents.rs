@@ -4,11 +4,15 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get as get_route;
 use futures_util::stream;
-use http::Version;
-use opentelemetry::Context;
+use http::{Request, Response, Version};
+use http_body_util::BodyExt;
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceId};
+use opentelemetry::trace::{
+    FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState,
+};
+use opentelemetry::{Context, KeyValue};
 use tokio::sync::mpsc;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_otlp::{
     InMemorySpans, RecordedSpan, TraceContext, TraceLayer, TracingService, TracingServiceConfig,
 };
@@ -264,4 +268,195 @@ async fn a_layer_inside_another_records_a_child() {
     assert_eq!((inner.parent_span_id, inner.flags), (Some(outer.span_id), 0x103), "not remote");
     assert_eq!(outer.parent_span_id, None);
     assert_eq!(contexts.recv().await.unwrap().unwrap().span_id(), inner.span_id);
+}
+
+/// Makes one request through two layers, and returns the response's `server-timing`, what the
+/// handler saw and the spans of the outer and of the inner.
+async fn visit_both(
+    outer: (TracingService, InMemorySpans),
+    inner: (TracingService, InMemorySpans),
+    headers: Headers<'_>,
+) -> (Vec<String>, Seen, [Vec<RecordedSpan>; 2]) {
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let app = Router::new()
+        .route("/", get_route(async move || sender.send(Seen::now()).map_err(|_| "unseen")))
+        .layer(TraceLayer::server(&inner.0))
+        .layer(TraceLayer::server(&outer.0));
+    let address = serve(app).await;
+
+    let response = fetch(Version::HTTP_11, address, request("GET", "/", headers)).await;
+    let named = response.headers().get_all("server-timing").iter();
+    let named = named.map(|metric| metric.to_str().unwrap().to_owned()).collect();
+    let spans = [all(outer.0, outer.1).await, all(inner.0, inner.1).await];
+    (named, seen.recv().await.unwrap(), spans)
+}
+
+#[tokio::test]
+async fn of_two_layers_the_inner_continues_the_outer_and_the_outer_the_caller() {
+    // Rates, `traceparent`'s flags if there is one, flags of the spans if there are any, reason.
+    let rows = [
+        ((0, 0), Some("01"), Some((0x301, 0x101)), "the caller's word counts for both"),
+        ((0, ALWAYS), Some("03"), Some((0x303, 0x103)), "and random"),
+        ((ALWAYS, 0), Some("01"), Some((0x301, 0x101)), "whatever the rates"),
+        ((ALWAYS, ALWAYS), Some("00"), None, "nothing is recorded, by neither"),
+        ((0, ALWAYS), Some("00"), None, "nor at different rates"),
+        ((ALWAYS, 0), None, Some((0x103, 0x103)), "the outer decides, and the inner goes with it"),
+        ((0, ALWAYS), None, None, "also when it decides against"),
+    ];
+    for ((outer, inner), flags, recorded, reason) in rows {
+        let traceparent = flags.map(|flags| format!("00-{TRACE}-{PARENT}-{flags}"));
+        let headers: Vec<_> =
+            traceparent.iter().map(|value| ("traceparent", value.as_str())).collect();
+        let (named, seen, spans) = visit_both(at_rate(outer), at_rate(inner), &headers).await;
+
+        assert_eq!(seen.span.is_sampled(), recorded.is_some(), "{reason}");
+        if flags.is_some() {
+            assert_eq!(seen.span.trace_id().to_string(), TRACE, "{reason}");
+        }
+        let Some(recorded) = recorded else {
+            assert!(spans.iter().all(Vec::is_empty), "{reason}: {spans:?}");
+            assert!(named.is_empty(), "{reason}: there is no span to name");
+            continue;
+        };
+        let [[outer], [inner]] = spans.each_ref().map(|spans| &spans[..]) else {
+            panic!("{reason}: {spans:?}");
+        };
+        let caller = flags.map(|_| PARENT.to_owned());
+        assert_eq!(outer.parent_span_id.map(|id| id.to_string()), caller, "{reason}");
+        assert_eq!(inner.parent_span_id, Some(outer.span_id), "{reason}");
+        assert_eq!((outer.flags, inner.flags), recorded, "{reason}");
+        assert_eq!((outer.trace_id, inner.trace_id), (seen.span.trace_id(), outer.trace_id));
+        assert_eq!(seen.span.span_id(), inner.span_id, "{reason}");
+        let (trace, span, flags) = (outer.trace_id, outer.span_id, outer.flags & 0xff);
+        assert_eq!(named, [format!("trace;desc=00-{trace}-{span}-{flags:02x}")], "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_is_disabled_hides_nothing_of_the_other() {
+    let disabled =
+        || TracingServiceConfig::default().enabled(false).start_in_memory("journeys").unwrap();
+    let headers = [("traceparent", &*format!("00-{TRACE}-{PARENT}-01")), ("baggage", "user=ann")];
+
+    let (named, seen, [outer, inner]) = visit_both(disabled(), at_rate(0), &headers).await;
+    assert!(outer.is_empty());
+    assert_eq!(inner[0].parent_span_id.unwrap().to_string(), PARENT);
+    assert_eq!(inner[0].flags, 0x301, "the caller is still in another process");
+    assert_eq!((seen.span.span_id(), seen.user.as_deref()), (inner[0].span_id, Some("ann")));
+    assert_eq!(named.len(), 1, "{named:?}");
+
+    let (named, seen, [outer, inner]) = visit_both(at_rate(0), disabled(), &headers).await;
+    assert!(inner.is_empty());
+    assert_eq!(outer[0].parent_span_id.unwrap().to_string(), PARENT);
+    assert_eq!(seen.span.span_id(), outer[0].span_id, "what the handler calls is the span's child");
+    assert_eq!(seen.user.as_deref(), Some("ann"));
+    assert_eq!(named.len(), 1, "{named:?}");
+}
+
+#[tokio::test]
+async fn what_another_propagator_put_into_the_context_is_the_parent_as_it_is() {
+    const OTHER: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const STANDING: &str = "00f067aa0ba902b7";
+    // Trace of the context, whether it is remote, trace of the `traceparent` if there is one,
+    // parent and flags of the span, reason.
+    let rows = [
+        (TRACE, true, None, STANDING, 0x301, "read by a propagator of another format"),
+        (TRACE, false, None, STANDING, 0x101, "a span of this process"),
+        (
+            TRACE,
+            true,
+            Some(TRACE),
+            PARENT,
+            0x301,
+            "both tell of callers: the request's word counts",
+        ),
+        (
+            TRACE,
+            false,
+            Some(TRACE),
+            STANDING,
+            0x101,
+            "somebody continued the caller's trace already",
+        ),
+        (OTHER, true, Some(TRACE), PARENT, 0x301, "another trace: the request's word counts"),
+        (OTHER, false, Some(TRACE), PARENT, 0x301, "another trace: the request's word counts"),
+    ];
+    for (trace, remote, sent, parent, flags, reason) in rows {
+        let standing = SpanContext::new(
+            TraceId::from_hex(trace).unwrap(),
+            SpanId::from_hex(STANDING).unwrap(),
+            TraceFlags::SAMPLED,
+            remote,
+            TraceState::NONE,
+        );
+        let (tracing, spans) = at_rate(0);
+        let service = service_fn(async |_: Request<Body>| {
+            let user = Context::map_current(|cx| cx.baggage().get("user").map(ToString::to_string));
+            Ok::<_, std::convert::Infallible>(Response::new(Body::from(user.unwrap_or_default())))
+        });
+        let traceparent = sent.map(|sent| format!("00-{sent}-{PARENT}-01"));
+        let mut headers = vec![("baggage", "user=ann")];
+        headers.extend(traceparent.iter().map(|value| ("traceparent", value.as_str())));
+
+        let response = TraceLayer::server(&tracing)
+            .layer(service)
+            .oneshot(request("GET", "/", &headers))
+            .with_context(Context::new().with_remote_span_context(standing))
+            .await
+            .unwrap();
+
+        let seen = response.into_body().collect().await.unwrap().to_bytes();
+        let spans = all(tracing, spans).await;
+        assert_eq!(spans[0].trace_id.to_string(), sent.unwrap_or(trace), "{reason}");
+        assert_eq!(spans[0].parent_span_id.unwrap().to_string(), parent, "{reason}");
+        assert_eq!(spans[0].flags, flags, "{reason}");
+        assert_eq!(seen, "ann", "{reason}: baggage is taken from where it is");
+    }
+}
+
+#[tokio::test]
+async fn baggage_that_was_changed_between_two_layers_stays_changed() {
+    let sampled = format!("00-{TRACE}-{PARENT}-01");
+    let rows: [(Headers<'_>, &str); 3] = [
+        (&[("baggage", "user=ann")], "a new trace"),
+        (&[("traceparent", &sampled), ("baggage", "user=ann")], "a caller's trace"),
+        (&[("traceparent", &sampled)], "there was none"),
+    ];
+    for (headers, reason) in rows {
+        let (tracing, _spans) = TracingService::in_memory();
+        let trace = TraceLayer::server(&tracing);
+        let seen = service_fn(async |_: Request<Body>| {
+            let user = Context::map_current(|cx| cx.baggage().get("user").map(ToString::to_string));
+            Ok::<_, std::convert::Infallible>(Response::new(Body::from(user.unwrap_or_default())))
+        });
+        let inner = trace.layer(seen);
+        let anonymous = service_fn(move |request: Request<Body>| {
+            let changed = Context::current_with_baggage([KeyValue::new("user", "anonymous")]);
+            inner.clone().oneshot(request).with_context(changed)
+        });
+        let response = trace.layer(anonymous).oneshot(request("GET", "/", headers)).await.unwrap();
+
+        let seen = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(seen, "anonymous", "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_tracestate_is_recorded_in_part_and_sent_on_whole() {
+    let member = |i: usize| format!("k{i:02}={}", "v".repeat(256));
+    let members: Vec<_> = (0..20).map(member).collect();
+    let sent = members.join(",");
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let rows: [(Vec<(&str, &str)>, &str); 2] = [
+        (vec![("tracestate", &sent)], "one field"),
+        (members.iter().map(|member| ("tracestate", member.as_str())).collect(), "many fields"),
+    ];
+    for (mut headers, reason) in rows {
+        headers.push(("traceparent", &traceparent));
+        let (seen, spans) = visit(at_rate(0), &headers).await;
+
+        assert_eq!(seen.context.unwrap().tracestate(), Some(&*sent), "{reason}");
+        // 15 members and the commas between them have 3914 bytes, 16 have 4175.
+        assert_eq!(spans[0].trace_state, members[..15].join(","), "{reason}: cut between members");
+    }
 }
