@@ -150,8 +150,8 @@ impl TracingService {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
             scope: Arc::new(Scope {
-                resource: encode_resource(&resource).into(),
-                scope: encode_scope(SCOPE, VERSION, trace::SCHEMA_URL).into(),
+                resource: encode_resource(&resource, "").into(),
+                scope: encode_scope(SCOPE, VERSION, &[], trace::SCHEMA_URL).into(),
             }),
             recording: Recording::On(settings.sampling_rate()),
             response_header: settings.response_header(),
