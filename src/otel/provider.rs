@@ -36,8 +36,8 @@ impl Provider {
     }
 }
 
-/// The ids of the layers. The SDK's own generator may draw zero, and panics where a thread is
-/// being torn down.
+/// The ids of the layers. The SDK's own generator may draw zero, and panics where the operating
+/// system denies randomness.
 #[derive(Debug)]
 struct Ids;
 

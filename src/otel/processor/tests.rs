@@ -149,11 +149,19 @@ fn a_flush_says_what_it_could_not_deliver() {
 }
 
 #[test]
-fn a_flush_keeps_no_pipeline_running() {
+fn a_processor_keeps_no_pipeline_running() {
     let (pipeline, _received) = start(Answer::Delivered);
     let processor = processor(&pipeline, Identity::Service);
+    let intake = Arc::clone(pipeline.intake());
     drop(pipeline);
-    processor.force_flush().unwrap();
+
+    let given_up = Instant::now() + DEADLINE;
+    while intake.stats().dropped.shutdown == 0 {
+        assert!(Instant::now() < given_up, "spans are still taken: {}", intake.stats());
+        processor.on_end(span(1));
+    }
+    let _ = processor.force_flush();
+    assert!(Instant::now() < given_up, "a flush waits for nobody");
 }
 
 #[test]
