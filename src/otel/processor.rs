@@ -24,8 +24,8 @@ use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits, encode_resource};
 /// encoded on the thread that ends it and waits in the same bounded buffers as the spans of the
 /// layers; ending one never blocks. Spans that are recorded but not sampled are not exported.
 ///
-/// What the provider's own limits have left of a span is exported whole. Of attributes that were
-/// set twice, which the SDK keeps, the last is.
+/// What the provider's own limits have left of a span is exported whole, but for repeated keys:
+/// the SDK keeps all values of a key, and the last one is exported.
 ///
 /// # Flushing, and the provider's shutdown
 ///

@@ -4,10 +4,13 @@
 //! start and what may still change (name, status, counts, end) is written last. Nothing is kept
 //! in another form in between, and nothing is allocated once the buffers have grown.
 
+mod envelope;
+
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
 
-use super::attributes::{self, Group, any, put_attribute_head, put_key_value};
+pub(crate) use self::envelope::{encode_resource, encode_scope};
+use super::attributes::{Group, any, put_attribute_head, put_key_value};
 use super::limits::{SpanLimits, cut};
 use super::walk::{self, Fields};
 use super::wire::{
@@ -137,7 +140,9 @@ impl SpanBuffer {
     #[cfg(feature = "opentelemetry-sdk")]
     pub(crate) fn set_all(&mut self, attributes: &[KeyValue]) {
         for (i, attribute) in attributes.iter().enumerate() {
-            if attributes::is_last(attributes, i) && self.attributes.admit(self.limits.attributes) {
+            if super::attributes::is_last(attributes, i)
+                && self.attributes.admit(self.limits.attributes)
+            {
                 let limit = self.limits.value_length;
                 put_key_value(&mut self.bytes, span::ATTRIBUTES, attribute, limit);
             }
@@ -316,45 +321,6 @@ impl Count {
     fn drop_more(&mut self, dropped: u32) {
         self.dropped = self.dropped.saturating_add(dropped);
     }
-}
-
-/// A `Resource` and its schema URL as fields 1 and 3 of an OTLP `ResourceSpans`, ready to be put
-/// before its spans.
-pub(crate) fn encode_resource(attributes: &[KeyValue], schema_url: &str) -> Vec<u8> {
-    let mut resource = Vec::new();
-    put_unique(&mut resource, 1, attributes);
-    with_schema_url(&resource, schema_url)
-}
-
-/// An `InstrumentationScope` and its schema URL as fields 1 and 3 of an OTLP `ScopeSpans`.
-pub(crate) fn encode_scope(
-    name: &str,
-    version: &str,
-    attributes: &[KeyValue],
-    schema_url: &str,
-) -> Vec<u8> {
-    let mut scope = Vec::new();
-    put_bytes(&mut scope, 1, name.as_bytes());
-    put_bytes(&mut scope, 2, version.as_bytes());
-    put_unique(&mut scope, 3, attributes);
-    with_schema_url(&scope, schema_url)
-}
-
-fn put_unique(out: &mut Vec<u8>, field: u32, attributes: &[KeyValue]) {
-    for (i, attribute) in attributes.iter().enumerate() {
-        if attributes::is_last(attributes, i) {
-            put_key_value(out, field, attribute, usize::MAX);
-        }
-    }
-}
-
-fn with_schema_url(message: &[u8], schema_url: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, 1, message);
-    if !schema_url.is_empty() {
-        put_bytes(&mut out, 3, schema_url.as_bytes());
-    }
-    out
 }
 
 /// W3C flags in the low byte; above them, that it is known whether the parent is remote, and
