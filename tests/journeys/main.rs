@@ -7,5 +7,6 @@ mod http_endings;
 mod http_server;
 mod parents;
 mod response;
+mod sdk;
 mod sinks;
 mod support;
