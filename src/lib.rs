@@ -9,6 +9,8 @@
 pub mod config;
 pub mod context;
 mod grpc_status;
+#[cfg(feature = "opentelemetry-sdk")]
+pub mod otel;
 mod pipeline;
 mod record;
 mod sampling;
@@ -17,9 +19,13 @@ pub mod trace;
 mod tracing_service;
 
 pub use opentelemetry;
+#[cfg(feature = "opentelemetry-sdk")]
+pub use opentelemetry_sdk;
 
 pub use config::{ConfigError, ExporterUrl, ParseExporterUrlError, TracingServiceConfig};
 pub use context::{ResponseHeader, TraceContext};
+#[cfg(feature = "opentelemetry-sdk")]
+pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, SamplingRate};

@@ -3,6 +3,9 @@
 //! The one place that knows all rooms: configuration becomes a sink, a pipeline and the settings
 //! of layers here.
 
+#[cfg(feature = "opentelemetry-sdk")]
+mod sdk;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -14,6 +17,8 @@ use tokio::sync::mpsc;
 
 use crate::config::{ConfigError, Settings, Target, TracingServiceConfig, env};
 use crate::context::ResponseHeader;
+#[cfg(feature = "opentelemetry-sdk")]
+use crate::otel::Provider;
 use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
 use crate::record::{RecordedSpan, SpanLimits, encode_resource, encode_scope};
 use crate::sampling::SamplingRate;
@@ -35,6 +40,8 @@ pub struct TracingService {
     scope: Arc<Scope>,
     recording: Recording,
     response_header: ResponseHeader,
+    #[cfg(feature = "opentelemetry-sdk")]
+    provider: Provider,
 }
 
 impl TracingServiceConfig {
@@ -134,6 +141,8 @@ impl TracingService {
             scope: Arc::new(Scope::default()),
             recording: Recording::Off,
             response_header: ResponseHeader::Off,
+            #[cfg(feature = "opentelemetry-sdk")]
+            provider: Provider::default(),
         }
     }
 
@@ -150,11 +159,13 @@ impl TracingService {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
             scope: Arc::new(Scope {
-                resource: encode_resource(&resource).into(),
-                scope: encode_scope(SCOPE, VERSION, trace::SCHEMA_URL).into(),
+                resource: encode_resource(&resource, "").into(),
+                scope: encode_scope(SCOPE, VERSION, &[], trace::SCHEMA_URL).into(),
             }),
             recording: Recording::On(settings.sampling_rate()),
             response_header: settings.response_header(),
+            #[cfg(feature = "opentelemetry-sdk")]
+            provider: Provider::default(),
         })
     }
 

@@ -204,4 +204,4 @@ const OWS: [char; 2] = [' ', '\t'];
 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

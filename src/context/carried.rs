@@ -57,10 +57,12 @@ impl TraceContext {
     /// `cx` with the baggage and the received text of this context; the span in it stays.
     ///
     /// With neither tracestate nor baggage there is nothing to keep, and `cx` is returned as it
-    /// is: the random flag alone is not worth the allocations.
+    /// is, unless it has the text of an earlier one, which would be taken for this one's: the
+    /// random flag alone is not worth the allocations.
     #[must_use]
     pub(crate) fn attach_to(&self, cx: &Context) -> Context {
-        if self.tracestate.is_none() && self.baggage.is_none() {
+        let has_text = self.tracestate.is_some() || self.baggage.is_some();
+        if !has_text && cx.get::<Carried>().is_none() {
             return cx.clone();
         }
         let carried = Carried(self.clone());

@@ -60,6 +60,17 @@ pub use self::response::ResponseHeader;
 pub(crate) use self::traceparent::{RANDOM, Traceparent};
 pub(crate) use self::tracestate::TraceStateHeader;
 
+/// What the headers are held to, for everyone who reads them.
+#[cfg(all(test, feature = "opentelemetry-sdk"))]
+pub(crate) mod vectors {
+    pub(crate) use super::baggage::tests::PASSED_ON as BAGGAGE;
+    pub(crate) use super::tests::REQUESTS;
+    pub(crate) use super::traceparent::tests::{CONTINUED, RESTARTED};
+    pub(crate) use super::tracestate::tests::{
+        DROPPED as TRACESTATE_DROPPED, PASSED_ON as TRACESTATE, limits as tracestate_limits,
+    };
+}
+
 /// A place in a trace, and what is handed down from there.
 ///
 /// Of a request that came in, it names the caller's span; of [`current`](Self::current), the

@@ -23,90 +23,91 @@ pub(super) fn context(fields: &[(&str, &str)]) -> TraceContext {
     TraceContext::from_headers(&map(fields)).unwrap()
 }
 
+type Field = (&'static str, &'static str);
+
+/// The trace, the tracestate and the baggage that a request brings.
+type Read = Option<(&'static str, Option<&'static str>, Option<&'static str>)>;
+
+/// The fields of a request, what is read of them, why.
+pub(crate) const REQUESTS: &[(&[Field], Read, &str)] = &[
+    (&[], None, "nothing"),
+    (&[("traceparent", CALLER)], Some((TRACE, None, None)), "traceparent alone"),
+    (&[("tracestate", "foo=1")], None, "tracestate alone says nothing"),
+    (&[("baggage", "a=1")], None, "baggage alone is no place in a trace"),
+    (
+        &[("traceparent", CALLER), ("tracestate", "foo=1,bar=2"), ("baggage", "a=1")],
+        Some((TRACE, Some("foo=1,bar=2"), Some("a=1"))),
+        "all three",
+    ),
+    (&[("traceparent", OTHER), ("traceparent", CALLER)], None, "two traceparents: neither is used"),
+    (&[("traceparent", CALLER), ("traceparent", CALLER)], None, "not even if they agree"),
+    (&[("traceparent", CALLER), ("traceparent", "")], None, "nor if one is empty"),
+    (
+        &[("traceparent", "00-0-0-0"), ("tracestate", "foo=1"), ("baggage", "a=1")],
+        None,
+        "a bad traceparent takes its tracestate along",
+    ),
+    (&[("trace-parent", CALLER)], None, "another name"),
+    (&[("trace.parent", CALLER)], None, "another name"),
+    (&[("TraceParent", CALLER)], Some((TRACE, None, None)), "names are case-insensitive"),
+    (&[("TRACEPARENT", CALLER)], Some((TRACE, None, None)), "names are case-insensitive"),
+    (
+        &[("traceparent", CALLER), ("TraceState", "foo=1"), ("TRACESTATE", "bar=2")],
+        Some((TRACE, Some("foo=1,bar=2"), None)),
+        "also those of tracestate",
+    ),
+    (
+        &[("traceparent", "\t00-12345678901234567890123456789012-1234567890123456-01 ")],
+        Some((TRACE, None, None)),
+        "blanks around it",
+    ),
+    (
+        &[
+            ("traceparent", CALLER),
+            ("tracestate", "foo=1,bar=2"),
+            ("tracestate", "rojo=1,congo=2"),
+            ("tracestate", "baz=3"),
+        ],
+        Some((TRACE, Some("foo=1,bar=2,rojo=1,congo=2,baz=3"), None)),
+        "three tracestate fields",
+    ),
+    (
+        &[("traceparent", CALLER), ("tracestate", ""), ("tracestate", "foo=1")],
+        Some((TRACE, Some("foo=1"), None)),
+        "an empty first tracestate",
+    ),
+    (
+        &[("traceparent", CALLER), ("tracestate", "foo=1"), ("tracestate", "")],
+        Some((TRACE, Some("foo=1"), None)),
+        "an empty last tracestate",
+    ),
+    (
+        &[("traceparent", CALLER), ("tracestate", "foo =1"), ("baggage", "a=1")],
+        Some((TRACE, None, Some("a=1"))),
+        "a bad tracestate costs neither the trace nor the baggage",
+    ),
+    (
+        &[("traceparent", CALLER), ("tracestate", "foo=1"), ("baggage", "a")],
+        Some((TRACE, Some("foo=1"), None)),
+        "nor does bad baggage cost anything else",
+    ),
+    (
+        &[("traceparent", CALLER), ("tracestate", "")],
+        Some((TRACE, None, None)),
+        "an empty tracestate is none",
+    ),
+    (
+        &[("traceparent", CALLER), ("baggage", "a=1"), ("baggage", "b=2")],
+        Some((TRACE, None, Some("a=1,b=2"))),
+        "two baggage fields",
+    ),
+];
+
+const TRACE: &str = CALLER.split_at(35).0.split_at(3).1;
+
 #[test]
 fn what_a_request_brings() {
-    type Field = (&'static str, &'static str);
-    type Read = Option<(&'static str, Option<&'static str>, Option<&'static str>)>;
-    let trace = &CALLER[3..35];
-    let table: &[(&[Field], Read, &str)] = &[
-        (&[], None, "nothing"),
-        (&[("traceparent", CALLER)], Some((trace, None, None)), "traceparent alone"),
-        (&[("tracestate", "foo=1")], None, "tracestate alone says nothing"),
-        (&[("baggage", "a=1")], None, "baggage alone is no place in a trace"),
-        (
-            &[("traceparent", CALLER), ("tracestate", "foo=1,bar=2"), ("baggage", "a=1")],
-            Some((trace, Some("foo=1,bar=2"), Some("a=1"))),
-            "all three",
-        ),
-        (
-            &[("traceparent", OTHER), ("traceparent", CALLER)],
-            None,
-            "two traceparents: neither is used",
-        ),
-        (&[("traceparent", CALLER), ("traceparent", CALLER)], None, "not even if they agree"),
-        (&[("traceparent", CALLER), ("traceparent", "")], None, "nor if one is empty"),
-        (
-            &[("traceparent", "00-0-0-0"), ("tracestate", "foo=1"), ("baggage", "a=1")],
-            None,
-            "a bad traceparent takes its tracestate along",
-        ),
-        (&[("trace-parent", CALLER)], None, "another name"),
-        (&[("trace.parent", CALLER)], None, "another name"),
-        (&[("TraceParent", CALLER)], Some((trace, None, None)), "names are case-insensitive"),
-        (&[("TRACEPARENT", CALLER)], Some((trace, None, None)), "names are case-insensitive"),
-        (
-            &[("traceparent", CALLER), ("TraceState", "foo=1"), ("TRACESTATE", "bar=2")],
-            Some((trace, Some("foo=1,bar=2"), None)),
-            "also those of tracestate",
-        ),
-        (
-            &[("traceparent", "\t00-12345678901234567890123456789012-1234567890123456-01 ")],
-            Some((trace, None, None)),
-            "blanks around it",
-        ),
-        (
-            &[
-                ("traceparent", CALLER),
-                ("tracestate", "foo=1,bar=2"),
-                ("tracestate", "rojo=1,congo=2"),
-                ("tracestate", "baz=3"),
-            ],
-            Some((trace, Some("foo=1,bar=2,rojo=1,congo=2,baz=3"), None)),
-            "three tracestate fields",
-        ),
-        (
-            &[("traceparent", CALLER), ("tracestate", ""), ("tracestate", "foo=1")],
-            Some((trace, Some("foo=1"), None)),
-            "an empty first tracestate",
-        ),
-        (
-            &[("traceparent", CALLER), ("tracestate", "foo=1"), ("tracestate", "")],
-            Some((trace, Some("foo=1"), None)),
-            "an empty last tracestate",
-        ),
-        (
-            &[("traceparent", CALLER), ("tracestate", "foo =1"), ("baggage", "a=1")],
-            Some((trace, None, Some("a=1"))),
-            "a bad tracestate costs neither the trace nor the baggage",
-        ),
-        (
-            &[("traceparent", CALLER), ("tracestate", "foo=1"), ("baggage", "a")],
-            Some((trace, Some("foo=1"), None)),
-            "nor does bad baggage cost anything else",
-        ),
-        (
-            &[("traceparent", CALLER), ("tracestate", "")],
-            Some((trace, None, None)),
-            "an empty tracestate is none",
-        ),
-        (
-            &[("traceparent", CALLER), ("baggage", "a=1"), ("baggage", "b=2")],
-            Some((trace, None, Some("a=1,b=2"))),
-            "two baggage fields",
-        ),
-    ];
-
-    for (came, expected, reason) in table {
+    for (came, expected, reason) in REQUESTS {
         let read = TraceContext::from_headers(&map(came));
         let read =
             read.as_ref().map(|it| (it.trace_id().to_string(), it.tracestate(), it.baggage()));

@@ -117,4 +117,4 @@ const VALUES: [u8; 256] = {
 };
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

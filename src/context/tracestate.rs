@@ -84,4 +84,4 @@ const MAX_MEMBERS: usize = 32;
 const MAX_TEXT: usize = 256;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -65,6 +65,12 @@ impl Pipeline {
         self.drain_blocking(Command::Flush, deadline)
     }
 
+    /// A way to wait for the pipeline that does not keep it running.
+    #[cfg(feature = "opentelemetry-sdk")]
+    pub(crate) fn flusher(&self) -> Flusher {
+        Flusher { intake: Arc::clone(&self.intake), commands: self.commands.downgrade() }
+    }
+
     /// Takes no more spans, waits until all are settled or the deadline has passed, counts what
     /// is left as dropped, and ends the worker.
     pub(crate) async fn shutdown(&self, deadline: Duration) -> Stats {
@@ -121,6 +127,28 @@ impl Pipeline {
         let done = Box::new(done);
         // Refused only when the worker has ended: then dropping `done` tells the caller.
         let _ = self.commands.send(command(Drain { deadline, done }));
+    }
+}
+
+/// For those who may wait for a pipeline, but neither own nor end it.
+#[cfg(feature = "opentelemetry-sdk")]
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    intake: Arc<Intake>,
+    commands: mpsc::WeakUnboundedSender<Command>,
+}
+
+#[cfg(feature = "opentelemetry-sdk")]
+impl Flusher {
+    /// As [`Pipeline::flush_blocking`]; returns at once when the pipeline has ended.
+    pub(crate) fn flush_blocking(&self, deadline: Duration) -> Stats {
+        match self.commands.upgrade() {
+            Some(commands) => {
+                let pipeline = Pipeline { intake: Arc::clone(&self.intake), commands };
+                pipeline.flush_blocking(deadline)
+            }
+            None => self.intake.stats(),
+        }
     }
 }
 

@@ -10,14 +10,21 @@ pub(super) struct Group<'a> {
     attributes: &'a [KeyValue],
     limits: SpanLimits,
     kept: usize,
-    dropped: usize,
+    dropped: u64,
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(attributes: &'a [KeyValue], limit: u32, limits: SpanLimits) -> Self {
+    /// `dropped` of the group's attributes are missing already.
+    pub(super) fn new(
+        attributes: &'a [KeyValue],
+        dropped: u32,
+        limit: u32,
+        limits: SpanLimits,
+    ) -> Self {
         let unique = (0..attributes.len()).filter(|&i| is_last(attributes, i)).count();
         let kept = unique.min(limit as usize);
-        Self { attributes, limits, kept, dropped: unique - kept }
+        let dropped = u64::from(dropped).saturating_add((unique - kept) as u64);
+        Self { attributes, limits, kept, dropped: dropped.min(u32::MAX.into()) }
     }
 
     fn kept(&self) -> impl Iterator<Item = &KeyValue> {
@@ -31,7 +38,7 @@ impl<'a> Group<'a> {
         let kept = self.kept().map(|kv| delimited_len(field, key_value_len(kv, limit)));
         let mut len = kept.sum();
         if self.dropped > 0 {
-            len += varint_len(u64::from(dropped_field << 3)) + varint_len(self.dropped as u64);
+            len += varint_len(u64::from(dropped_field << 3)) + varint_len(self.dropped);
         }
         len
     }
@@ -41,7 +48,7 @@ impl<'a> Group<'a> {
             put_key_value(out, field, attribute, self.limits.value_length);
         }
         if self.dropped > 0 {
-            put_uint(out, dropped_field, self.dropped as u64);
+            put_uint(out, dropped_field, self.dropped);
         }
     }
 }

@@ -4,10 +4,13 @@
 //! start and what may still change (name, status, counts, end) is written last. Nothing is kept
 //! in another form in between, and nothing is allocated once the buffers have grown.
 
+mod envelope;
+
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
 
-use super::attributes::{self, Group, any, put_attribute_head, put_key_value};
+pub(crate) use self::envelope::{encode_resource, encode_scope};
+use super::attributes::{Group, any, put_attribute_head, put_key_value};
 use super::limits::{SpanLimits, cut};
 use super::walk::{self, Fields};
 use super::wire::{
@@ -41,17 +44,19 @@ pub(crate) struct SpanBuffer {
     start_unix_nanos: u64,
     name: String,
     status: SpanStatus,
+    /// Of an error.
+    description: String,
     limits: SpanLimits,
     attributes: Count,
     events: Count,
     links: Count,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 enum SpanStatus {
     #[default]
     Unset,
-    Error(String),
+    Error,
     Ok,
 }
 
@@ -68,6 +73,7 @@ impl SpanBuffer {
         self.bytes.clear();
         self.name.clear();
         self.status = SpanStatus::Unset;
+        self.description.clear();
         self.limits = limits;
         self.start_unix_nanos = head.start_unix_nanos;
         (self.attributes, self.events, self.links) = Default::default();
@@ -91,7 +97,7 @@ impl SpanBuffer {
 
     /// Bytes of memory that the buffers hold on to.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.name.capacity()
+        self.bytes.capacity() + self.name.capacity() + self.description.capacity()
     }
 
     pub(crate) fn set_name(&mut self, parts: &[&str]) {
@@ -132,6 +138,27 @@ impl SpanBuffer {
         put_key_value(&mut self.bytes, span::ATTRIBUTES, attribute, self.limits.value_length);
     }
 
+    /// Sets all attributes of a span that has none yet; of a repeated key the last counts.
+    #[cfg(feature = "opentelemetry-sdk")]
+    pub(crate) fn set_all(&mut self, attributes: &[KeyValue]) {
+        for (i, attribute) in attributes.iter().enumerate() {
+            if super::attributes::is_last(attributes, i)
+                && self.attributes.admit(self.limits.attributes)
+            {
+                let limit = self.limits.value_length;
+                put_key_value(&mut self.bytes, span::ATTRIBUTES, attribute, limit);
+            }
+        }
+    }
+
+    /// Counts what was dropped before it came here.
+    #[cfg(feature = "opentelemetry-sdk")]
+    pub(crate) fn add_dropped(&mut self, attributes: u32, events: u32, links: u32) {
+        self.attributes.drop_more(attributes);
+        self.events.drop_more(events);
+        self.links.drop_more(links);
+    }
+
     /// Removes an attribute, so that another can be pushed under its key.
     pub(crate) fn remove(&mut self, key: &str) {
         if let Some(earlier) = self.find(key) {
@@ -141,11 +168,22 @@ impl SpanBuffer {
     }
 
     pub(crate) fn event(&mut self, name: &str, unix_nanos: u64, attributes: &[KeyValue]) {
+        self.event_with_dropped(name, unix_nanos, attributes, 0);
+    }
+
+    /// An event of which so many attributes were dropped before it came here.
+    pub(crate) fn event_with_dropped(
+        &mut self,
+        name: &str,
+        unix_nanos: u64,
+        attributes: &[KeyValue],
+        dropped: u32,
+    ) {
         if !self.events.admit(self.limits.events) {
             return;
         }
         let name = cut(name, self.limits.value_length);
-        let group = Group::new(attributes, self.limits.attributes_per_event, self.limits);
+        let group = Group::new(attributes, dropped, self.limits.attributes_per_event, self.limits);
         let mut len = 1 + 8 + group.len(event::ATTRIBUTES, event::DROPPED_ATTRIBUTES);
         len += delimited_len(event::NAME, name.len());
 
@@ -157,11 +195,21 @@ impl SpanBuffer {
     }
 
     pub(crate) fn link(&mut self, to: &SpanContext, attributes: &[KeyValue]) {
+        self.link_with_dropped(to, attributes, 0);
+    }
+
+    /// A link of which so many attributes were dropped before it came here.
+    pub(crate) fn link_with_dropped(
+        &mut self,
+        to: &SpanContext,
+        attributes: &[KeyValue],
+        dropped: u32,
+    ) {
         if !self.links.admit(self.limits.links) {
             return;
         }
         let tracestate = to.trace_state().header();
-        let group = Group::new(attributes, self.limits.attributes_per_link, self.limits);
+        let group = Group::new(attributes, dropped, self.limits.attributes_per_link, self.limits);
         let mut len = delimited_len(link::TRACE_ID, 16) + delimited_len(link::SPAN_ID, 8) + 1 + 4;
         if !tracestate.is_empty() {
             len += delimited_len(link::TRACE_STATE, tracestate.len());
@@ -183,21 +231,26 @@ impl SpanBuffer {
     /// Sets the status by the rules of the OpenTelemetry API: `Ok` is final, `Unset` changes
     /// nothing, and an error without a description keeps the description of an earlier one.
     pub(crate) fn set_status(&mut self, status: &Status) {
-        match (&mut self.status, status) {
+        match (self.status, status) {
             (SpanStatus::Ok, _) | (_, Status::Unset) => {}
             (_, Status::Ok) => self.status = SpanStatus::Ok,
-            (SpanStatus::Error(_), Status::Error { description }) if description.is_empty() => {}
+            (SpanStatus::Error, Status::Error { description }) if description.is_empty() => {}
             (_, Status::Error { description }) => {
-                let description = cut(description, self.limits.peer_value_length);
-                self.status = SpanStatus::Error(description.to_owned());
+                self.status = SpanStatus::Error;
+                self.description.clear();
+                self.description.push_str(cut(description, self.limits.peer_value_length));
             }
         }
     }
 
-    /// Ends the span this long after its start. Writes what was still open and returns the
-    /// message: the bytes of an OTLP `Span`.
+    /// Ends the span this long after its start, as [`finish_at`](Self::finish_at) does.
     pub(crate) fn finish_after(&mut self, nanos: u64) -> &[u8] {
-        let end_unix_nanos = self.start_unix_nanos.saturating_add(nanos);
+        self.finish_at(self.start_unix_nanos.saturating_add(nanos))
+    }
+
+    /// Ends the span. Writes what was still open and returns the message: the bytes of an OTLP
+    /// `Span`.
+    pub(crate) fn finish_at(&mut self, end_unix_nanos: u64) -> &[u8] {
         let out = &mut self.bytes;
         if !self.name.is_empty() {
             put_bytes(out, span::NAME, cut(&self.name, self.limits.peer_value_length).as_bytes());
@@ -212,10 +265,10 @@ impl SpanBuffer {
                 put_uint(out, field, u64::from(count.dropped));
             }
         }
-        let (code, message) = match &self.status {
+        let (code, message) = match self.status {
             SpanStatus::Unset => return &self.bytes,
             SpanStatus::Ok => (1, ""),
-            SpanStatus::Error(message) => (2, message.as_str()),
+            SpanStatus::Error => (2, self.description.as_str()),
         };
         let mut len = 2;
         if !message.is_empty() {
@@ -262,34 +315,14 @@ impl Count {
             self.kept += 1;
             true
         } else {
-            self.dropped = self.dropped.saturating_add(1);
+            self.drop_more(1);
             false
         }
     }
-}
 
-/// A `Resource` as field 1 of an OTLP `ResourceSpans`, ready to be put before its spans.
-pub(crate) fn encode_resource(attributes: &[KeyValue]) -> Vec<u8> {
-    let mut resource = Vec::new();
-    for (i, attribute) in attributes.iter().enumerate() {
-        if attributes::is_last(attributes, i) {
-            put_key_value(&mut resource, 1, attribute, usize::MAX);
-        }
+    fn drop_more(&mut self, dropped: u32) {
+        self.dropped = self.dropped.saturating_add(dropped);
     }
-    let mut out = Vec::new();
-    put_bytes(&mut out, 1, &resource);
-    out
-}
-
-/// An `InstrumentationScope` and its schema URL as fields 1 and 3 of an OTLP `ScopeSpans`.
-pub(crate) fn encode_scope(name: &str, version: &str, schema_url: &str) -> Vec<u8> {
-    let mut scope = Vec::new();
-    put_bytes(&mut scope, 1, name.as_bytes());
-    put_bytes(&mut scope, 2, version.as_bytes());
-    let mut out = Vec::new();
-    put_bytes(&mut out, 1, &scope);
-    put_bytes(&mut out, 3, schema_url.as_bytes());
-    out
 }
 
 /// The members of a tracestate that fit into so many bytes; none is cut.

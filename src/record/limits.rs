@@ -17,6 +17,20 @@ pub(crate) struct SpanLimits {
     pub(crate) peer_value_length: usize,
 }
 
+#[cfg(feature = "opentelemetry-sdk")]
+impl SpanLimits {
+    /// For spans whose owner has set limits of its own, and kept to them.
+    pub(crate) const NONE: Self = Self {
+        attributes: u32::MAX,
+        events: u32::MAX,
+        links: u32::MAX,
+        attributes_per_event: u32::MAX,
+        attributes_per_link: u32::MAX,
+        value_length: usize::MAX,
+        peer_value_length: usize::MAX,
+    };
+}
+
 impl Default for SpanLimits {
     fn default() -> Self {
         Self {

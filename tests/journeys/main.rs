@@ -7,6 +7,7 @@ mod http_endings;
 mod http_server;
 mod parents;
 mod response;
+mod sdk;
 mod sinks;
 mod support;
 mod way_out;

@@ -19,50 +19,51 @@ fn told(baggage: &Baggage) -> Vec<(String, String, String)> {
     entries
 }
 
+/// The fields that came, what goes on, why.
+pub(crate) const PASSED_ON: &[(&[&str], Option<&str>, &str)] = &[
+    (&["a=1"], Some("a=1"), "one member"),
+    (&["a=1,b=2"], Some("a=1,b=2"), "two members"),
+    (&["a=1", "b=2"], Some("a=1,b=2"), "two fields are one list"),
+    (&["b=2,a=1,b=3"], Some("b=2,a=1,b=3"), "order and repeated keys are kept"),
+    (&[" a=1 ,\tb=2\t"], Some("a=1,b=2"), "blanks around members are not"),
+    (&["a = 1 ; p = 2 ; q"], Some("a = 1 ; p = 2 ; q"), "blanks inside a member are"),
+    (&["a=1,,b=2,"], Some("a=1,b=2"), "empty members"),
+    (&["", "a=1"], Some("a=1"), "an empty first field"),
+    (
+        &["a=1,b\\2", "b=2"],
+        Some("a=1,b=2"),
+        "a first field that happens to be as long as the result",
+    ),
+    (&["a="], Some("a="), "a value may be empty"),
+    (&["a=1=2"], Some("a=1=2"), "a value may have ="),
+    (&["a=1;p;q=2;r=3=4"], Some("a=1;p;q=2;r=3=4"), "properties"),
+    (&["a=%20%2c%zz"], Some("a=%20%2c%zz"), "codes are not touched, not even bad ones"),
+    (
+        &["!#$%&'*+-.^_`|~09azAZ=!#$%&'()*+-./09:<=>?@AZ[]^_`az{|}~"],
+        Some("!#$%&'*+-.^_`|~09azAZ=!#$%&'()*+-./09:<=>?@AZ[]^_`az{|}~"),
+        "every legal character",
+    ),
+    (&[], None, "absent"),
+    (&[""], None, "empty"),
+    (&[" ,\t,"], None, "empty members only"),
+    (&["a,b=2"], Some("b=2"), "no ="),
+    (&["=1,b=2"], Some("b=2"), "no key"),
+    (&["a b=1,b=2"], Some("b=2"), "space in the key"),
+    (&["a(=1,b=2"], Some("b=2"), "delimiter in the key"),
+    (&["a=1 2,b=2"], Some("b=2"), "space in the value"),
+    (&["a=\"1\",b=2"], Some("b=2"), "quotes"),
+    (&["a=1\\2,b=2"], Some("b=2"), "backslash"),
+    (&["a=\u{e9},b=2"], Some("b=2"), "not ASCII"),
+    (&["a=1;,b=2"], Some("b=2"), "empty property"),
+    (&["a=1;=p,b=2"], Some("b=2"), "property without a key"),
+    (&["a=1;p q,b=2"], Some("b=2"), "space in a property"),
+    (&["a=1;p=\",b=2"], Some("b=2"), "quote in a property's value"),
+    (&["a\\=1"], None, "nothing is left"),
+];
+
 #[test]
 fn what_is_passed_on() {
-    let table: &[(&[&str], Option<&str>, &str)] = &[
-        (&["a=1"], Some("a=1"), "one member"),
-        (&["a=1,b=2"], Some("a=1,b=2"), "two members"),
-        (&["a=1", "b=2"], Some("a=1,b=2"), "two fields are one list"),
-        (&["b=2,a=1,b=3"], Some("b=2,a=1,b=3"), "order and repeated keys are kept"),
-        (&[" a=1 ,\tb=2\t"], Some("a=1,b=2"), "blanks around members are not"),
-        (&["a = 1 ; p = 2 ; q"], Some("a = 1 ; p = 2 ; q"), "blanks inside a member are"),
-        (&["a=1,,b=2,"], Some("a=1,b=2"), "empty members"),
-        (&["", "a=1"], Some("a=1"), "an empty first field"),
-        (
-            &["a=1,b\\2", "b=2"],
-            Some("a=1,b=2"),
-            "a first field that happens to be as long as the result",
-        ),
-        (&["a="], Some("a="), "a value may be empty"),
-        (&["a=1=2"], Some("a=1=2"), "a value may have ="),
-        (&["a=1;p;q=2;r=3=4"], Some("a=1;p;q=2;r=3=4"), "properties"),
-        (&["a=%20%2c%zz"], Some("a=%20%2c%zz"), "codes are not touched, not even bad ones"),
-        (
-            &["!#$%&'*+-.^_`|~09azAZ=!#$%&'()*+-./09:<=>?@AZ[]^_`az{|}~"],
-            Some("!#$%&'*+-.^_`|~09azAZ=!#$%&'()*+-./09:<=>?@AZ[]^_`az{|}~"),
-            "every legal character",
-        ),
-        (&[], None, "absent"),
-        (&[""], None, "empty"),
-        (&[" ,\t,"], None, "empty members only"),
-        (&["a,b=2"], Some("b=2"), "no ="),
-        (&["=1,b=2"], Some("b=2"), "no key"),
-        (&["a b=1,b=2"], Some("b=2"), "space in the key"),
-        (&["a(=1,b=2"], Some("b=2"), "delimiter in the key"),
-        (&["a=1 2,b=2"], Some("b=2"), "space in the value"),
-        (&["a=\"1\",b=2"], Some("b=2"), "quotes"),
-        (&["a=1\\2,b=2"], Some("b=2"), "backslash"),
-        (&["a=\u{e9},b=2"], Some("b=2"), "not ASCII"),
-        (&["a=1;,b=2"], Some("b=2"), "empty property"),
-        (&["a=1;=p,b=2"], Some("b=2"), "property without a key"),
-        (&["a=1;p q,b=2"], Some("b=2"), "space in a property"),
-        (&["a=1;p=\",b=2"], Some("b=2"), "quote in a property's value"),
-        (&["a\\=1"], None, "nothing is left"),
-    ];
-
-    for (came, goes_on, reason) in table {
+    for (came, goes_on, reason) in PASSED_ON {
         let baggage = received(came);
         assert_eq!(baggage.as_ref().map(BaggageHeader::as_str), *goes_on, "{reason}: {came:?}");
     }

@@ -119,6 +119,16 @@ fn without_text_nothing_is_kept_beside_the_span() {
 }
 
 #[test]
+fn text_that_is_no_longer_sent_does_not_come_back() {
+    // OpenTelemetry was told nothing of it, so nothing tells it from none.
+    let (_, cx) = serve(&[("traceparent", CALLER), ("tracestate", "a@@b=1")]);
+    let same_trace = context(&[("traceparent", CALLER)]);
+
+    let cx = cx.with_remote_span_context(same_trace.to_span_context(true));
+    assert_eq!(TraceContext::of(&same_trace.attach_to(&cx)), Some(same_trace));
+}
+
+#[test]
 fn without_a_span_nothing_is_current() {
     let cx = Context::new().with_baggage([KeyValue::new("a", "1")]);
     assert_eq!(TraceContext::of(&cx), None, "no span");

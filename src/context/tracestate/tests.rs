@@ -13,87 +13,73 @@ fn members(count: usize) -> String {
     (0..count).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",")
 }
 
-#[test]
-fn what_is_passed_on() {
-    let table: &[(&[&str], &str, &str)] = &[
-        (&["foo=1"], "foo=1", "one member"),
-        (&["foo=1,bar=2"], "foo=1,bar=2", "two members"),
-        (
-            &["foo=1,bar=2", "rojo=1,congo=2", "baz=3"],
-            "foo=1,bar=2,rojo=1,congo=2,baz=3",
-            "several fields are one list, in order",
-        ),
-        (&["foo=1", ""], "foo=1", "an empty field at the end"),
-        (&["", "foo=1"], "foo=1", "an empty field at the start"),
-        (&["foo=1,,bar=2,"], "foo=1,bar=2", "empty members"),
-        (&["foo=1,foo=2"], "foo=1,foo=2", "a repeated key is its owner's business"),
-        (&["foo=1", "foo=2"], "foo=1,foo=2", "also when repeated in another field"),
-        (&["foo=1 \t , \t bar=2, \t baz=3"], "foo=1,bar=2,baz=3", "blanks around members"),
-        (&["foo=1\t \t,\t \tbar=2,\t \tbaz=3"], "foo=1,bar=2,baz=3", "tabs around members"),
-        (&[" foo=1"], "foo=1", "leading space"),
-        (&["\tfoo=1"], "foo=1", "leading tab"),
-        (&["foo=1 "], "foo=1", "trailing space"),
-        (&["foo=1\t"], "foo=1", "trailing tab"),
-        (&["\t foo=1 \t"], "foo=1", "blanks on both sides"),
-        (&["foo= 1"], "foo= 1", "leading spaces belong to the value"),
-        (&["foo=a b"], "foo=a b", "so do spaces within"),
-        (
-            &["0123456789_abcdefghijklmnopqrstuvwxyz-*/=\
-               !\"#$%&'()*+-./0123456789:;<>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`\
-               abcdefghijklmnopqrstuvwxyz{|}~"],
-            "0123456789_abcdefghijklmnopqrstuvwxyz-*/=\
-             !\"#$%&'()*+-./0123456789:;<>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`\
-             abcdefghijklmnopqrstuvwxyz{|}~",
-            "every legal character",
-        ),
-        (&["foo@=1,bar=2"], "foo@=1,bar=2", "Level 2: @ may be last"),
-        (&["foo@@bar=1,bar=2"], "foo@@bar=1,bar=2", "Level 2: @ may be doubled"),
-        (&["foo@bar@baz=1,bar=2"], "foo@bar@baz=1,bar=2", "Level 2: @ may be repeated"),
-        (&["a@_b=1"], "a@_b=1", "Level 2: anything may follow @"),
-        (&["0foo=1"], "0foo=1", "Level 2: a digit may be first"),
-    ];
+/// The fields that came, what goes on, why.
+pub(crate) const PASSED_ON: &[(&[&str], &str, &str)] = &[
+    (&["foo=1"], "foo=1", "one member"),
+    (&["foo=1,bar=2"], "foo=1,bar=2", "two members"),
+    (
+        &["foo=1,bar=2", "rojo=1,congo=2", "baz=3"],
+        "foo=1,bar=2,rojo=1,congo=2,baz=3",
+        "several fields are one list, in order",
+    ),
+    (&["foo=1", ""], "foo=1", "an empty field at the end"),
+    (&["", "foo=1"], "foo=1", "an empty field at the start"),
+    (&["foo=1,,bar=2,"], "foo=1,bar=2", "empty members"),
+    (&["foo=1,foo=2"], "foo=1,foo=2", "a repeated key is its owner's business"),
+    (&["foo=1", "foo=2"], "foo=1,foo=2", "also when repeated in another field"),
+    (&["foo=1 \t , \t bar=2, \t baz=3"], "foo=1,bar=2,baz=3", "blanks around members"),
+    (&["foo=1\t \t,\t \tbar=2,\t \tbaz=3"], "foo=1,bar=2,baz=3", "tabs around members"),
+    (&[" foo=1"], "foo=1", "leading space"),
+    (&["\tfoo=1"], "foo=1", "leading tab"),
+    (&["foo=1 "], "foo=1", "trailing space"),
+    (&["foo=1\t"], "foo=1", "trailing tab"),
+    (&["\t foo=1 \t"], "foo=1", "blanks on both sides"),
+    (&["foo= 1"], "foo= 1", "leading spaces belong to the value"),
+    (&["foo=a b"], "foo=a b", "so do spaces within"),
+    (
+        &["0123456789_abcdefghijklmnopqrstuvwxyz-*/=\
+           !\"#$%&'()*+-./0123456789:;<>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`\
+           abcdefghijklmnopqrstuvwxyz{|}~"],
+        "0123456789_abcdefghijklmnopqrstuvwxyz-*/=\
+         !\"#$%&'()*+-./0123456789:;<>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`\
+         abcdefghijklmnopqrstuvwxyz{|}~",
+        "every legal character",
+    ),
+    (&["foo@=1,bar=2"], "foo@=1,bar=2", "Level 2: @ may be last"),
+    (&["foo@@bar=1,bar=2"], "foo@@bar=1,bar=2", "Level 2: @ may be doubled"),
+    (&["foo@bar@baz=1,bar=2"], "foo@bar@baz=1,bar=2", "Level 2: @ may be repeated"),
+    (&["a@_b=1"], "a@_b=1", "Level 2: anything may follow @"),
+    (&["0foo=1"], "0foo=1", "Level 2: a digit may be first"),
+];
 
-    for (came, goes_on, reason) in table {
-        let came: Vec<_> = came.iter().map(|field| field.as_bytes()).collect();
-        let tracestate = received(&came);
-        assert_eq!(tracestate.as_ref().map(TraceStateHeader::as_str), Some(*goes_on), "{reason}");
-    }
-}
+/// The fields that came, why none goes on.
+pub(crate) const DROPPED: &[(&[&[u8]], &str)] = &[
+    (&[], "absent"),
+    (&[b""], "empty"),
+    (&[b" \t"], "blank"),
+    (&[b",", b" ,\t"], "empty members only"),
+    (&[b"foo =1"], "space in the key"),
+    (&[b"FOO=1"], "uppercase key"),
+    (&[b"foo.bar=1"], "dot in the key"),
+    (&[b"@foo=1,bar=2"], "@ is first"),
+    (&[b"_foo=1"], "key starts with neither letter nor digit"),
+    (&[b"foo=bar=baz"], "= in the value"),
+    (&[b"foo==bar"], "= at the start of the value"),
+    (&[b"foo=,bar=3"], "empty value"),
+    (&[b"foo= ,bar=3"], "the trailing space is not the value's"),
+    (&[b"=1,bar=3"], "empty key"),
+    (&[b"foo,bar=3"], "no value"),
+    (&[b"foo=1", b"BAR=2"], "one bad member in another field"),
+    (&[b"foo=x\ty"], "control character in the value"),
+    (&[b"foo=caf\xc3\xa9"], "value is not ASCII"),
+    (&[b"caf\xc3\xa9=1"], "key is not ASCII"),
+];
 
-#[test]
-fn what_is_dropped_whole() {
-    let table: &[(&[&[u8]], &str)] = &[
-        (&[], "absent"),
-        (&[b""], "empty"),
-        (&[b" \t"], "blank"),
-        (&[b",", b" ,\t"], "empty members only"),
-        (&[b"foo =1"], "space in the key"),
-        (&[b"FOO=1"], "uppercase key"),
-        (&[b"foo.bar=1"], "dot in the key"),
-        (&[b"@foo=1,bar=2"], "@ is first"),
-        (&[b"_foo=1"], "key starts with neither letter nor digit"),
-        (&[b"foo=bar=baz"], "= in the value"),
-        (&[b"foo==bar"], "= at the start of the value"),
-        (&[b"foo=,bar=3"], "empty value"),
-        (&[b"foo= ,bar=3"], "the trailing space is not the value's"),
-        (&[b"=1,bar=3"], "empty key"),
-        (&[b"foo,bar=3"], "no value"),
-        (&[b"foo=1", b"BAR=2"], "one bad member in another field"),
-        (&[b"foo=x\ty"], "control character in the value"),
-        (&[b"foo=caf\xc3\xa9"], "value is not ASCII"),
-        (&[b"caf\xc3\xa9=1"], "key is not ASCII"),
-    ];
-
-    for (came, reason) in table {
-        assert_eq!(received(came), None, "{reason}");
-    }
-}
-
-#[test]
-fn limits_of_level_2() {
+/// The field that came, whether it goes on, why.
+pub(crate) fn limits() -> Vec<(String, bool, &'static str)> {
     let long = |key: usize, value: usize| format!("{}={}", "t".repeat(key), "v".repeat(value));
     let tenant = |tenant, system| format!("{}@{}=1", "t".repeat(tenant), "v".repeat(system));
-    let table = [
+    vec![
         (members(32), true, "32 members"),
         (members(33), false, "33 members"),
         (format!("{},", members(32)), true, "an empty member is not counted"),
@@ -107,9 +93,28 @@ fn limits_of_level_2() {
         (tenant(242, 14), false, "257 characters, of which one is @"),
         (tenant(1, 15), true, "a system longer than Level 1 allows"),
         (tenant(1, 14), true, "one that OpenTelemetry's type refuses"),
-    ];
+    ]
+}
 
-    for (came, kept, reason) in table {
+#[test]
+fn what_is_passed_on() {
+    for (came, goes_on, reason) in PASSED_ON {
+        let came: Vec<_> = came.iter().map(|field| field.as_bytes()).collect();
+        let tracestate = received(&came);
+        assert_eq!(tracestate.as_ref().map(TraceStateHeader::as_str), Some(*goes_on), "{reason}");
+    }
+}
+
+#[test]
+fn what_is_dropped_whole() {
+    for (came, reason) in DROPPED {
+        assert_eq!(received(came), None, "{reason}");
+    }
+}
+
+#[test]
+fn limits_of_level_2() {
+    for (came, kept, reason) in limits() {
         assert_eq!(received(&[came.as_bytes()]).is_some(), kept, "{reason}");
     }
     let halves = [members(16), members(17)];

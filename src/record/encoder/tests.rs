@@ -338,7 +338,7 @@ fn a_resource_is_its_attributes_and_the_last_of_a_repeated_key_counts() {
         ),
     ];
     for (attributes, expected, why) in rows {
-        let decoded = ResourceSpans::decode(&*encode_resource(attributes)).unwrap();
+        let decoded = ResourceSpans::decode(&*encode_resource(attributes, "")).unwrap();
         let resource = Resource { attributes: expected, ..Resource::default() };
         let expected = ResourceSpans { resource: Some(resource), ..ResourceSpans::default() };
         assert_eq!(decoded, expected, "{why}");
@@ -350,7 +350,7 @@ fn a_scope_is_its_name_its_version_and_its_schema() {
     for [name, version, schema_url] in
         [["tower-otlp", "1.2.3", "https://example.org/1.0"], ["tower-otlp", "", ""], [""; 3]]
     {
-        let decoded = ScopeSpans::decode(&*encode_scope(name, version, schema_url)).unwrap();
+        let decoded = ScopeSpans::decode(&*encode_scope(name, version, &[], schema_url)).unwrap();
         let scope = InstrumentationScope {
             name: name.into(),
             version: version.into(),

@@ -71,10 +71,10 @@ fn a_batch_is_the_longest_front_of_the_queue_that_has_one_scope_and_fits() {
 
 #[test]
 fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
-    let resource = encode_resource(&[KeyValue::new("service.name", "shop")]);
+    let resource = encode_resource(&[KeyValue::new("service.name", "shop")], "");
     let scope = Arc::new(Scope {
         resource: resource.into(),
-        scope: encode_scope("tower-otlp", "1.2.3", "https://example.org/1.0").into(),
+        scope: encode_scope("tower-otlp", "1.2.3", &[], "https://example.org/1.0").into(),
     });
     // So many that the lengths of the messages take one, two and three bytes.
     for spans in [1, 2, 5, 150, 700] {

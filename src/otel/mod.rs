@@ -1,0 +1,69 @@
+//! The OpenTelemetry SDK's side: its spans on the pipeline of the layers.
+//!
+//! # What is for whom
+//!
+//! | you have | take |
+//! |---|---|
+//! | nothing yet | [`TracingService::tracer_provider`]: tracers that sample and export like the layers |
+//! | libraries that use OpenTelemetry's globals | [`TracingService::install_global`]: the same provider, and the propagator |
+//! | an `SdkTracerProvider` of your own | [`OtlpSpanProcessor`], from [`TracingService::span_processor`], added to it |
+//! | one that should also sample alike | [`PerMillionSampler`] |
+//! | carriers of your own: queues, jobs | [`W3cPropagator`] |
+//!
+//! ```
+//! use opentelemetry::trace::{Tracer, TracerProvider};
+//! use tower_otlp::TracingService;
+//!
+//! let (tracing, _spans) = TracingService::in_memory();
+//! let tracer = tracing.tracer_provider().tracer("checkout");
+//! tracer.in_span("charge the card", |_context| { /* … */ });
+//! ```
+//!
+//! # How spans nest
+//!
+//! While a request is served, the layer's span stands in the OpenTelemetry `Context`, so a span
+//! that any tracer starts there becomes its child: in its trace, recorded if it is, exported with
+//! it. What was sent to the service as tracestate and baggage stands there too, and goes on with
+//! the calls that are made under the child.
+//!
+//! ```text
+//! request ─► TraceLayer: SERVER span ─► tracer: INTERNAL span ─► W3cPropagator: the next service
+//!            scope "tower-otlp"         scope of the tracer
+//! ```
+//!
+//! Of a request that is not recorded no child is either, by [`PerMillionSampler`] as by the SDK's
+//! `ParentBased`. The SDK forgets a parent's *random* flag, and what OpenTelemetry's own types
+//! cannot hold of a tracestate; both come from the context when the child is sent on, for as long
+//! as a tracestate or baggage came with the request.
+//!
+//! Spans of [`TracingService::tracer_provider`] have the resource of the tracing service; those of
+//! another provider have that provider's.
+//!
+//! # When things end
+//!
+//! A provider's flush and shutdown wait for the pipeline and leave it running: it is the
+//! [`TracingService`]'s. After [`TracingService::shutdown`] tracers still make spans. They are
+//! counted as dropped, `shutdown`, when they end, so nothing goes missing from the
+//! [`Stats`](crate::Stats).
+//!
+//! With tracing disabled, spans of the provider are not recorded. They go on in the trace of their
+//! parent, as spans that are not sampled.
+//!
+//! [`TracingService`]: crate::TracingService
+//! [`TracingService::install_global`]: crate::TracingService::install_global
+//! [`TracingService::shutdown`]: crate::TracingService::shutdown
+//! [`TracingService::span_processor`]: crate::TracingService::span_processor
+//! [`TracingService::tracer_provider`]: crate::TracingService::tracer_provider
+
+mod processor;
+mod propagator;
+mod provider;
+mod sampler;
+mod scopes;
+
+pub(crate) use opentelemetry_sdk::trace::SdkTracerProvider;
+pub(crate) use processor::Identity;
+pub use processor::OtlpSpanProcessor;
+pub use propagator::W3cPropagator;
+pub(crate) use provider::Provider;
+pub use sampler::PerMillionSampler;
