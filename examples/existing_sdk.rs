@@ -5,7 +5,7 @@
 //! You should see three spans: of the request, of its handler, and of the nightly job. The job's
 //! and the handler's are from the program's provider, with its resource, and all go one way out.
 
-#![allow(clippy::print_stdout, reason = "an example speaks to its reader")]
+#![expect(clippy::print_stdout, reason = "an example speaks to its reader")]
 
 use std::convert::Infallible;
 use std::error::Error;
