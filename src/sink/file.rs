@@ -116,9 +116,9 @@ impl Writer {
             Some(open) => open,
             None => self.open.insert(create(&self.directory)?),
         };
-        open.file.write_all(&self.lines).map_err(|error| {
-            Failure(format!("cannot write to {}: {error}", open.path.display()))
-        })?;
+        open.file
+            .write_all(&self.lines)
+            .map_err(|error| cannot("write", &self.directory, &error))?;
         open.len += line;
         Ok(())
     }
@@ -152,19 +152,22 @@ impl Open {
 }
 
 fn create(directory: &Path) -> Result<Open, Failure> {
-    let failure = |path: &Path, error: io::Error| {
-        Failure(format!("cannot create {}: {error}", path.display()))
-    };
-    create_directory(directory).map_err(|error| failure(directory, error))?;
+    let failure = |error| cannot("create", directory, &error);
+    create_directory(directory).map_err(failure)?;
     let nanos = unix_nanos(SystemTime::now());
-    let name = format!("{nanos}-{:08x}.trace", random());
-    let path = directory.join(name);
+    let path = directory.join(format!("{nanos}-{:08x}.trace", random()));
     let mut options = OpenOptions::new();
     options.append(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path).map_err(|error| failure(&path, error))?;
+    let file = options.open(&path).map_err(failure)?;
     Ok(Open { file, path, len: 0, begin: 0 })
+}
+
+/// Names the directory and not the file, whose name is new each time: the same trouble is to read
+/// the same, so that it is said once.
+fn cannot(act: &str, directory: &Path, error: &io::Error) -> Failure {
+    Failure(format!("cannot {act} a file in {}: {error}", directory.display()))
 }
 
 fn create_directory(directory: &Path) -> io::Result<()> {

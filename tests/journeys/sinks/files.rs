@@ -255,7 +255,7 @@ fn a_directory_that_cannot_be_is_a_failure_until_it_can() {
         serve(&tracing, 3);
         assert_eq!(tracing.flush_blocking(LONG), settled(0, 3), "{why}");
         let [line] = &log.lines()[..] else { panic!("{why}: {:?}", log.lines()) };
-        let cause = format!("cannot create {}", directory.display());
+        let cause = format!("cannot create a file in {}", directory.display());
         assert!(line.contains(&cause), "{why}: {line}");
 
         let obstacle = if parent.is_dir() { &directory } else { &parent };

@@ -7,6 +7,7 @@ use std::{env, fs};
 use tempfile::TempDir;
 use tower_otlp::{Stats, TraceContext, TracingService};
 
+use super::Log;
 use super::files::{directory, files, ids_in, spans_in, url};
 use super::{LONG, ids, serve_large, settled, skip, tracing_to};
 
@@ -16,6 +17,7 @@ fn a_full_disk_costs_whole_spans_and_no_more() {
         return skip("a small file system can only be mounted by root");
     };
     let directory = disk.root.path().join("traces");
+    let log = Log::about(&url(&directory));
     let tracing = tracing_to(&url(&directory));
     let mut served = fill(&tracing);
     // Each try finds no room, and leaves nothing behind.
@@ -25,6 +27,7 @@ fn a_full_disk_costs_whole_spans_and_no_more() {
     }
     let full = tracing.stats();
     assert!(full.delivered > 0 && full.dropped.failed == 4, "{full}");
+    assert_eq!(log.lines().len(), 1, "the same trouble is said once: {:?}", log.lines());
     assert_holds_what_was_delivered(&directory, full, &served);
 
     for file in files(&directory) {

@@ -95,7 +95,9 @@ fn assert_fails_and_recovers(collector: &Collector, url: &str, words: &str, why:
     assert_eq!(tracing.flush_blocking(LONG), settled(0, 3), "{why}");
     assert!(collector.played() > 0, "{why}: the script was not played");
     let lines = log.lines();
-    assert!(lines.len() == 1 && lines[0].contains(words), "{why}: {lines:?}");
+    // The spans may have gone out in several batches, which may have met different troubles.
+    assert!(lines.len() <= 3, "{why}: {lines:?}");
+    assert!(lines.iter().any(|line| line.contains(words)), "{why}: {lines:?}");
 
     collector.play(Script::Ok);
     let served = serve(&tracing, 2);
