@@ -4,6 +4,17 @@
     not(all(feature = "axum", feature = "yaml")),
     doc = "Distributed tracing for tower services, from the request to any OTLP backend."
 )]
+//!
+//! # Where to read on
+//!
+//! - [`trace`]: the middleware; where to put it, when a span ends, what is recorded.
+//! - [`config`]: the `tracing_service` section; its keys, and what is checked when.
+//! - [`context`]: what travels from service to service, and how strictly it is read.
+#![cfg_attr(
+    feature = "opentelemetry-sdk",
+    doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK."
+)]
+//! - [`TracingService`]: starting, flushing, shutting down, and the spans of a test.
 #![forbid(unsafe_code)]
 
 pub mod config;

@@ -112,7 +112,8 @@ impl Pipeline {
         self.send(command, deadline, move || {
             let _ = tell.send(());
         });
-        // The worker logs, and a log that is stuck must not keep the caller for ever.
+        // The worker logs, and a log that is stuck must not keep the caller for ever. One that is
+        // only late has a word to say that is worth waiting for.
         let _ = told.recv_timeout(deadline.min(FOREVER) + GRACE);
         self.intake.stats()
     }
@@ -159,6 +160,6 @@ fn from_now(deadline: Duration) -> Instant {
 }
 
 /// How long after its deadline the worker is given up.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(5);
 /// Longest deadline: an `Instant` cannot be moved by `Duration::MAX`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
