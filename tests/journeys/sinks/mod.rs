@@ -12,6 +12,7 @@ mod logs;
 mod rotel;
 mod runtimes;
 mod script;
+mod starting;
 mod volume;
 
 use std::collections::BTreeSet;
