@@ -8,8 +8,8 @@ use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::exchange::End;
 use super::observation::Observation;
-use super::span::End;
 
 pin_project! {
     /// Response body of [`Trace`](super::Trace).
@@ -66,7 +66,7 @@ where
         this.observation.leave();
 
         let frame = ready!(polled);
-        if let Observation::Recorded(_) = this.observation {
+        if let Observation::Live(_) = this.observation {
             match &frame {
                 None => this.observation.end(End::Complete),
                 Some(Err(error)) => this.observation.end(End::Error(error)),

@@ -7,9 +7,10 @@ use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanId, TraceContextExt};
 
+use super::exchange::Exchange;
 use super::layer::{Recording, Settings};
 use super::observation::Observation;
-use super::semconv::RequestHead;
+use super::semconv::{Protocol, RequestHead};
 use super::span::ActiveSpan;
 use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids};
 use crate::record::Remote;
@@ -37,7 +38,11 @@ pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Ob
     own.flags = (own.flags & RANDOM).with_sampled(sampled);
     let trace_context = inherited.with_traceparent(own);
     if sampled {
-        Observation::Recorded(ActiveSpan::start(settings, trace_context, parent_id, request))
+        let started = settings.intake.clock().ticks();
+        let protocol = Protocol::of(request.method, request.headers);
+        let span =
+            ActiveSpan::start(settings, trace_context, parent_id, request, protocol, started);
+        Observation::Live(Exchange::new(settings, request, protocol, started, span))
     } else {
         Observation::Unrecorded(unrecorded(&trace_context, Remote::No))
     }

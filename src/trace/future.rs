@@ -10,8 +10,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::ResponseBody;
+use super::exchange::{End, Rest};
 use super::observation::Observation;
-use super::span::{End, Rest};
 
 pin_project! {
     /// Response future of [`Trace`](super::Trace).
@@ -70,8 +70,8 @@ fn respond<B: Body>(
     mut observation: Observation,
 ) -> Response<ResponseBody<B>> {
     let mut left = None;
-    if let Observation::Recorded(span) = &mut observation {
-        match span.answered(&mut response) {
+    if let Observation::Live(exchange) = &mut observation {
+        match exchange.answered(&mut response) {
             Rest::Body { length } => left = length,
             Rest::Nothing => observation.end(End::Complete),
             Rest::InHead => observation.end(End::Trailers(response.headers())),

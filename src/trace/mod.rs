@@ -94,12 +94,14 @@
 
 mod body;
 mod decision;
+mod exchange;
 mod future;
 mod handle;
 mod layer;
 mod observation;
 mod pool;
 mod semconv;
+mod server_span;
 mod service;
 mod span;
 

@@ -2,10 +2,10 @@
 
 use ::http::StatusCode;
 
-use super::{RequestHead, Verdict, describe, error_type, push_server};
-use crate::grpc_status::{self, GrpcStatus};
+use super::{Description, RequestHead, Verdict, error_type, push_server};
+use crate::grpc_status::GrpcStatus;
 use crate::record::SpanBuffer;
-use crate::trace::span::End;
+use crate::trace::exchange::End;
 
 /// Writes the attributes that a request's head gives, and the name.
 pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
@@ -21,7 +21,7 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
 
 /// The status that the call ended with. It is what the client sees, unless the service failed: a
 /// layer further out may make another status of its error.
-pub(in crate::trace) fn status(http: Option<StatusCode>, end: &End<'_>) -> GrpcStatus {
+pub(super) fn status(http: Option<StatusCode>, end: End<'_>) -> GrpcStatus {
     let told = match end {
         End::Trailers(trailers) => GrpcStatus::from_headers(trailers),
         End::Cancelled => Some(GrpcStatus::CANCELLED),
@@ -32,16 +32,16 @@ pub(in crate::trace) fn status(http: Option<StatusCode>, end: &End<'_>) -> GrpcS
 }
 
 /// Judges a call that ended with `status`.
-pub(in crate::trace) fn verdict(status: GrpcStatus, end: &End<'_>) -> Verdict<'static> {
+pub(super) fn verdict(status: GrpcStatus, end: End<'_>) -> Verdict<'_> {
     if !status.is_server_error() {
         // The client's fault or wish: no error, and so no description either.
         return Verdict::default();
     }
     match end {
         End::Panicked => Verdict::error(error_type::PANIC),
-        End::Error(error) => Verdict::described(status.name(), describe(error)),
+        End::Error(error) => Verdict::described(status.name(), Description::Error(error)),
         End::Trailers(trailers) => {
-            Verdict::described(status.name(), grpc_status::message(trailers).into_owned())
+            Verdict::described(status.name(), Description::Message(trailers))
         }
         End::Complete | End::Cancelled => Verdict::error(status.name()),
     }
@@ -90,11 +90,11 @@ mod tests {
         ];
         for (http, end, name, error_type, description, why) in rows {
             let http = http.map(|code| StatusCode::from_u16(code).unwrap());
-            let status = status(http, &end);
+            let status = status(http, end);
             assert_eq!(status.name(), name, "{why}");
-            let verdict = verdict(status, &end);
+            let verdict = verdict(status, end);
             assert_eq!(verdict.error_type, error_type, "{why}");
-            assert_eq!(verdict.description, description, "{why}");
+            assert_eq!(verdict.description.text(), description, "{why}");
         }
     }
 }

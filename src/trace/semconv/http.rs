@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use ::http::{StatusCode, Version, header};
 
-use super::{RequestHead, Verdict, describe, error_type, push_server};
+use super::{Description, RequestHead, Verdict, error_type, push_server};
 use crate::record::SpanBuffer;
-use crate::trace::span::End;
+use crate::trace::exchange::End;
 
 /// Writes the attributes that a request's head gives, and the name.
 pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
@@ -42,7 +42,7 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
 }
 
 /// Judges how a request ended that was answered with `status`, or not at all.
-pub(in crate::trace) fn verdict<'a>(status: Option<&'a StatusCode>, end: &End<'_>) -> Verdict<'a> {
+pub(super) fn verdict<'a>(status: Option<&'a StatusCode>, end: End<'a>) -> Verdict<'a> {
     // A status that tells of an error goes first: it is what the client saw. 4xx is the client's
     // fault, so no error of a server span.
     let told = status.filter(|status| !(100..500).contains(&status.as_u16()));
@@ -57,7 +57,7 @@ pub(in crate::trace) fn verdict<'a>(status: Option<&'a StatusCode>, end: &End<'_
         return Verdict::default();
     };
     match end {
-        End::Error(error) => Verdict::described(error_type, describe(error)),
+        End::Error(error) => Verdict::described(error_type, Description::Error(error)),
         _ => Verdict::error(error_type),
     }
 }
@@ -291,9 +291,9 @@ mod tests {
         ];
         for (status, end, error_type, description) in rows {
             let status = status.map(|code| StatusCode::from_u16(code).unwrap());
-            let verdict = verdict(status.as_ref(), &end);
+            let verdict = verdict(status.as_ref(), end);
             assert_eq!(verdict.error_type, error_type, "{status:?} {end:?}");
-            assert_eq!(verdict.description, description, "{status:?} {end:?}");
+            assert_eq!(verdict.description.text(), description, "{status:?} {end:?}");
         }
     }
 

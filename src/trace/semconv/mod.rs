@@ -9,8 +9,10 @@ pub(super) mod http;
 
 use std::fmt::{self, Write as _};
 
-use ::http::{Extensions, HeaderMap, Method, Request, Uri, Version, header};
+use ::http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri, Version, header};
 
+use super::exchange::End;
+use crate::grpc_status::{self, GrpcStatus};
 use crate::record::{SpanBuffer, cut};
 
 /// The head of a request, without the type of its body.
@@ -46,22 +48,84 @@ pub(super) enum Protocol {
     Grpc,
 }
 
-/// How a request went, in the words of a span.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// How an exchange went: what its span and its metrics say alike.
+#[derive(Debug)]
+pub(super) struct Outcome<'a> {
+    /// What the client was told; absent when it was told nothing.
+    pub(super) code: Option<Code>,
+    pub(super) verdict: Verdict<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    Http(StatusCode),
+    Grpc(GrpcStatus),
+}
+
+/// Whether that was an error.
+#[derive(Debug, Default)]
 pub(super) struct Verdict<'a> {
     /// Present exactly when the span's status is an error.
     pub(super) error_type: Option<&'a str>,
     /// What happened, where `error_type` does not say it all.
-    pub(super) description: String,
+    pub(super) description: Description<'a>,
+}
+
+/// The text of an error, not written yet: only a span wants it.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Description<'a> {
+    #[default]
+    None,
+    /// What the error says, whose `Display` is the user's.
+    Error(&'a dyn fmt::Display),
+    /// The `grpc-message` of trailers.
+    Message(&'a HeaderMap),
+}
+
+/// What is to be said of an exchange that ended so, after `status` if a head has come.
+pub(super) fn outcome<'a>(
+    protocol: Protocol,
+    status: Option<&'a StatusCode>,
+    end: End<'a>,
+) -> Outcome<'a> {
+    match protocol {
+        Protocol::Http => {
+            Outcome { code: status.copied().map(Code::Http), verdict: http::verdict(status, end) }
+        }
+        Protocol::Grpc => {
+            let status = grpc::status(status.copied(), end);
+            Outcome { code: Some(Code::Grpc(status)), verdict: grpc::verdict(status, end) }
+        }
+    }
 }
 
 impl<'a> Verdict<'a> {
     fn error(error_type: &'a str) -> Self {
-        Self::described(error_type, String::new())
+        Self::described(error_type, Description::None)
     }
 
-    fn described(error_type: &'a str, description: String) -> Self {
+    fn described(error_type: &'a str, description: Description<'a>) -> Self {
         Self { error_type: Some(error_type), description }
+    }
+}
+
+impl Description<'_> {
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Error(error) => describe(error),
+            Self::Message(trailers) => grpc_status::message(trailers).into_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for Description<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Error(_) => "Error",
+            Self::Message(_) => "Message",
+        })
     }
 }
 

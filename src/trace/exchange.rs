@@ -1,0 +1,195 @@
+//! One request and its response, watched until the response has ended.
+//!
+//! One [`Exchange`] is made when the request arrives, moves from the service into the future and
+//! from there into the body, and is ended once: by [`Exchange::end`], or by being dropped. What
+//! there is to end, a span, is its own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::Body;
+use opentelemetry::Context;
+
+use super::layer::Settings;
+use super::semconv::{self, Protocol, RequestHead};
+use super::server_span::{self, Entered};
+use super::span::ActiveSpan;
+use crate::grpc_status::GrpcStatus;
+
+/// The ways in which an exchange can end.
+#[derive(Clone, Copy)]
+pub(super) enum End<'a> {
+    /// The response was passed on whole.
+    Complete,
+    /// The same, and it ended with these trailers, or with gRPC's in its head.
+    Trailers(&'a HeaderMap),
+    /// The service, or the response body, ended in an error.
+    Error(&'a dyn fmt::Display),
+    /// The future or the body was dropped before its end.
+    Cancelled,
+    /// The future or the body was dropped because it panicked.
+    Panicked,
+}
+
+/// The only owner of the end of a request.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    settings: Arc<Settings>,
+    /// In force while the inner service runs.
+    context: Context,
+    /// Absent only when it has ended.
+    span: Option<ActiveSpan>,
+    /// Reading of the pipeline's clock.
+    started: u64,
+    protocol: Protocol,
+    method: Method,
+    status: Option<StatusCode>,
+    /// Whether code of the inner service is running right now. Found true by `drop`, it panicked:
+    /// `std::thread::panicking` cannot tell, because a panic may have been caught in between, or
+    /// be someone else's.
+    running: bool,
+    ended: bool,
+}
+
+/// What is still to come when the head of a response has been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing: the response is complete.
+    Nothing,
+    /// Nothing: gRPC's status stands in the head.
+    InHead,
+    /// A body, and if known its length. A server drops a body of known length when it has all of
+    /// it, without asking for the end.
+    Body { length: Option<u64> },
+}
+
+/// The request methods that change where a response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Head,
+    Connect,
+    Other,
+}
+
+impl Exchange {
+    /// An exchange that began at `started`, a reading of the pipeline's clock.
+    pub(super) fn new(
+        settings: &Arc<Settings>,
+        request: &RequestHead<'_>,
+        protocol: Protocol,
+        started: u64,
+        (span, context): (ActiveSpan, Context),
+    ) -> Self {
+        Self {
+            settings: Arc::clone(settings),
+            context,
+            span: Some(span),
+            started,
+            protocol,
+            method: match *request.method {
+                http::Method::HEAD => Method::Head,
+                http::Method::CONNECT => Method::Connect,
+                _ => Method::Other,
+            },
+            status: None,
+            running: false,
+            ended: false,
+        }
+    }
+
+    /// Puts the span in force for the inner service, which starts to run.
+    pub(super) fn enter(&mut self) -> Entered {
+        self.running = true;
+        server_span::enter(&self.context, self.span.is_some().then_some(&self.context))
+    }
+
+    /// The inner service has returned.
+    pub(super) fn leave(&mut self) {
+        self.running = false;
+    }
+
+    /// Whether the inner service runs, or has panicked.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// The response's head has come: names the span in it, and says how the rest will end.
+    pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
+        let status = response.status();
+        self.status = Some(status);
+        if let Some(span) = &mut self.span {
+            span.answered(response.headers_mut()).map(|ids| response.extensions_mut().insert(ids));
+        }
+
+        let has_no_body = match status.as_u16() {
+            100..200 | 204 | 304 => true,
+            200..300 => self.method != Method::Other,
+            _ => self.method == Method::Head,
+        };
+        if self.protocol == Protocol::Grpc {
+            // A response without messages says in its head what others say in their trailers.
+            if GrpcStatus::from_headers(response.headers()).is_some() {
+                return Rest::InHead;
+            }
+            if response.body().is_end_stream() || has_no_body {
+                return Rest::Nothing;
+            }
+            return Rest::Body { length: None };
+        }
+        let length =
+            content_length(response.headers()).or_else(|| response.body().size_hint().exact());
+        if has_no_body || length == Some(0) || response.body().is_end_stream() {
+            return Rest::Nothing;
+        }
+        Rest::Body { length }
+    }
+
+    /// Ends the exchange. Its context is returned: it may stay in force, but its span is inert.
+    pub(super) fn end(mut self, end: End<'_>) -> Context {
+        // The `Display` of an error is the service's, too, and may panic.
+        self.running = true;
+        self.finish(end);
+        std::mem::take(&mut self.context)
+    }
+
+    fn finish(&mut self, end: End<'_>) {
+        let outcome = semconv::outcome(self.protocol, self.status.as_ref(), end);
+        // An error's `Display` is the user's: run before anything is given up.
+        let description = match &self.span {
+            Some(_) => outcome.verdict.description.text(),
+            None => String::new(),
+        };
+        self.ended = true;
+        // Measured from the start that is in the span, so that a wall clock which was set in
+        // between does not show in the duration.
+        let elapsed = self.settings.intake.clock().ticks().saturating_sub(self.started);
+        if let Some(span) = self.span.take() {
+            span.end(&self.settings, &outcome, description, elapsed);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.finish(if self.running { End::Panicked } else { End::Cancelled });
+        }
+    }
+}
+
+impl fmt::Debug for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "Complete",
+            Self::Trailers(_) => "Trailers",
+            Self::Error(_) => "Error",
+            Self::Cancelled => "Cancelled",
+            Self::Panicked => "Panicked",
+        })
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

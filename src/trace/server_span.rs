@@ -1,0 +1,71 @@
+//! The span of the request that is being served, for code that runs inside other spans.
+
+use std::cell::RefCell;
+
+use opentelemetry::{Context, ContextGuard};
+
+use crate::context::TraceContext;
+
+impl TraceContext {
+    /// The OpenTelemetry `Context` of the request that this code serves, in which the active span
+    /// is the `SERVER` span of our layer. `None` outside a request, and in one that is not
+    /// recorded: then nothing that would be written to its span need be made.
+    ///
+    /// `Context::current()` has the innermost span, which under `#[tracing::instrument]` is
+    /// another one. Of layers inside each other this is the innermost layer's span.
+    ///
+    /// It is known while the service and its response body run, on the thread that they run on. A
+    /// task that is spawned meanwhile does not know it, also not `with_context`: take it along.
+    ///
+    /// # Example: say who asked, however deep in the handler
+    ///
+    /// ```
+    /// use opentelemetry::KeyValue;
+    /// use opentelemetry::trace::TraceContextExt;
+    /// use tower_otlp::TraceContext;
+    ///
+    /// fn authenticated(user: u64) {
+    ///     if let Some(request) = TraceContext::server_span() {
+    ///         request.span().set_attribute(KeyValue::new("user.id", user as i64));
+    ///     }
+    /// }
+    /// # authenticated(1);
+    /// ```
+    #[must_use]
+    pub fn server_span() -> Option<Context> {
+        // Not there while the thread is being torn down.
+        SERVING.try_with(|serving| serving.borrow().clone()).ok().flatten()
+    }
+}
+
+/// Keeps a context in force.
+#[derive(Debug)]
+pub(super) struct Entered {
+    before: Option<Context>,
+    _context: ContextGuard,
+}
+
+/// Puts a context in force for as long as the guard lives, and beside it the one of the server
+/// span, if that is recorded.
+///
+/// Beside it and not as a value in it, which would cost every recorded request three allocations.
+pub(super) fn enter(context: &Context, server_span: Option<&Context>) -> Entered {
+    let before = swap(server_span.cloned());
+    Entered { before, _context: context.clone().attach() }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        swap(self.before.take());
+    }
+}
+
+/// Returns what was there. Nothing is dropped while the cell is borrowed: a context may hold values
+/// whose `Drop` asks for it.
+fn swap(context: Option<Context>) -> Option<Context> {
+    SERVING.try_with(|serving| serving.replace(context)).ok().flatten()
+}
+
+thread_local! {
+    static SERVING: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
