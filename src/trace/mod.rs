@@ -84,6 +84,10 @@
 //! stands there all the same, so its children are not recorded either, and what the service sends
 //! on belongs to the same trace.
 //!
+//! Inside a span of the service's own, such as that of a function with `#[tracing::instrument]`,
+//! `Context::current()` has that one, and
+//! [`TraceContext::server_span`](crate::TraceContext::server_span) has the layer's.
+//!
 //! The response to a sampled request has the span's [`TraceContext`](crate::TraceContext) in its
 //! extensions, and names its ids in a [header](crate::ResponseHeader), unless the span is inside
 //! another one of this process.

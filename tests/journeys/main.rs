@@ -8,6 +8,7 @@ mod http_server;
 mod parents;
 mod response;
 mod sdk;
+mod server_span;
 mod sinks;
 mod support;
 mod way_out;
