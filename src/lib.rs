@@ -39,6 +39,6 @@ pub use context::{ResponseHeader, TraceContext};
 pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
-pub use sampling::{RateOutOfRange, SamplingRate};
+pub use sampling::{RateOutOfRange, Sampling, SamplingRate, SamplingRule};
 pub use trace::{ResponseBody, ResponseFuture, Trace, TraceLayer};
 pub use tracing_service::{InMemorySpans, StartError, TracingService};

@@ -9,6 +9,8 @@ use opentelemetry::trace::TraceState;
 
 use super::list;
 
+mod threshold;
+
 pub(super) static NAME: HeaderName = HeaderName::from_static("tracestate");
 
 /// A well-formed `tracestate` that is not empty: all fields joined, no blanks around members.

@@ -10,9 +10,18 @@
 //! end needs no more than a sampled `traceparent`. This is the `ParentBased` sampler of the
 //! OpenTelemetry specification with a rate in integers at its root.
 
+mod budget;
 mod per_million;
+mod policy;
+mod rules;
 
+pub(crate) use budget::Budget;
+pub(crate) use per_million::random_part;
 pub use per_million::{RateOutOfRange, SamplingRate};
+pub use policy::Sampling;
+pub(crate) use policy::{Sampler, hand_on};
+pub use rules::SamplingRule;
+pub(crate) use rules::{Asked, grpc_service, has_prefix};
 
 use opentelemetry::trace::TraceId;
 

@@ -33,9 +33,12 @@ impl SamplingRate {
     /// Whether a trace of this id is recorded when it starts here.
     #[inline]
     pub(crate) fn keeps(self, trace_id: TraceId) -> bool {
-        let [.., b0, b1, b2, b3, b4, b5, b6] = trace_id.to_bytes();
-        let random = u64::from_be_bytes([0, b0, b1, b2, b3, b4, b5, b6]);
-        random >= self.threshold
+        random_part(trace_id) >= self.threshold
+    }
+
+    /// The threshold that ids must reach; none do when the rate is 0.
+    pub(super) fn threshold(self) -> Option<u64> {
+        (self.threshold < SPACE).then_some(self.threshold)
     }
 
     const fn new(per_million: u32) -> Self {
@@ -63,6 +66,13 @@ impl fmt::Debug for SamplingRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/1000000", self.per_million)
     }
+}
+
+/// The 56 bits of a trace id that are random.
+#[inline]
+pub(crate) fn random_part(trace_id: TraceId) -> u64 {
+    let [.., b0, b1, b2, b3, b4, b5, b6] = trace_id.to_bytes();
+    u64::from_be_bytes([0, b0, b1, b2, b3, b4, b5, b6])
 }
 
 /// A sampling rate above one million per million.

@@ -103,6 +103,7 @@ mod future;
 mod handle;
 mod layer;
 mod observation;
+mod peer;
 mod pool;
 mod semconv;
 mod server_span;

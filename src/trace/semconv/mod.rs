@@ -180,7 +180,7 @@ fn push_server(span: &mut SpanBuffer, head: &RequestHead<'_>) {
 }
 
 /// Host, without the brackets of an IPv6 address, and port, when it is a number.
-fn split_host_port(host_port: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_host_port(host_port: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match host_port.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
