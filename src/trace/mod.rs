@@ -114,6 +114,7 @@ pub use body::ResponseBody;
 pub use future::ResponseFuture;
 pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Settings};
+pub use peer::{Network, ParseNetworkError};
 pub use service::Trace;
 
 /// The version of the semantic conventions that the attributes' names are from.

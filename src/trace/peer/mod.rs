@@ -1,3 +1,6 @@
 //! Who is at the other end.
 
 mod forwarded;
+mod network;
+
+pub use network::{Network, ParseNetworkError};
