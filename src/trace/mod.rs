@@ -97,6 +97,8 @@ mod decision;
 mod future;
 mod handle;
 mod layer;
+#[cfg(feature = "tracing")]
+mod log;
 mod observation;
 mod pool;
 mod semconv;
@@ -107,6 +109,8 @@ pub use body::ResponseBody;
 pub use future::ResponseFuture;
 pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Settings};
+#[cfg(feature = "tracing")]
+pub use log::WithTraceIds;
 pub use service::Trace;
 
 /// The version of the semantic conventions that the attributes' names are from.
