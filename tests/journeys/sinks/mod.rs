@@ -9,6 +9,7 @@ mod hostile_grpc;
 mod hostile_http;
 mod itself;
 mod logs;
+mod no_loop;
 mod rotel;
 mod runtimes;
 mod script;
