@@ -10,4 +10,5 @@ mod response;
 mod sdk;
 mod sinks;
 mod support;
+mod tracing;
 mod way_out;
