@@ -81,10 +81,11 @@ fn a_text_line_ends_with_the_ids() {
 
 #[test]
 fn a_json_line_has_the_ids_as_members() {
+    type Row<'a> = (fn(), bool, &'a [Value; 2], &'a str);
     let ids = &[TRACE.into(), SPAN.into()];
     let own_trace_id = &[7.into(), Value::Null];
     let own_span_id = &[Value::Null, 7.into()];
-    let rows: [(fn(), bool, &[Value; 2], &str); 9] = [
+    let rows: [Row<'_>; 9] = [
         (|| tracing::info!("hello"), false, ids, "the usual form"),
         (|| tracing::info!("hello"), true, ids, "the same, flattened"),
         (|| tracing::info!(a = 1), true, ids, "no message"),

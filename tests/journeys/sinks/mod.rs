@@ -11,6 +11,7 @@ mod itself;
 mod logs;
 mod no_loop;
 mod rotel;
+mod rotel_tracing;
 mod runtimes;
 mod script;
 mod starting;

@@ -9,9 +9,10 @@ use opentelemetry::trace::SpanId;
 use tokio::task::yield_now;
 use tower_otlp::TraceContext;
 use tracing::{info, instrument};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::*;
-use crate::support::spans::{all, at_rate};
+use crate::support::spans::{all, at_rate, next};
 
 #[tokio::test]
 async fn a_line_has_the_ids_of_the_span_it_is_logged_in_recorded_or_not() {
@@ -63,4 +64,22 @@ async fn a_line_has_the_ids_of_the_span_it_is_logged_in_recorded_or_not() {
             assert_eq!(named(&spans, "instrumented").span_id, inner);
         }
     }
+}
+
+#[tokio::test]
+async fn a_line_about_entering_a_span_has_its_ids_if_the_layer_of_spans_comes_first() {
+    let (tracing, mut spans) = at_rate(1_000_000);
+    let lines = Lines::default();
+    let log = tracing_subscriber::fmt::layer().json().with_span_events(FmtSpan::ENTER);
+    let tracer = tracing.tracer_provider().tracer("app");
+    let _subscribed = tracing_subscriber::registry()
+        .with(tracing_opentelemetry::layer().with_tracer(tracer))
+        .with(log.map_event_format(WithTraceIds::from).with_writer(lines.clone()))
+        .set_default();
+    tracing::info_span!("job").in_scope(|| {});
+
+    let span = next(&mut spans).await;
+    let line = lines.line("enter");
+    assert_eq!(line["trace_id"], span.trace_id.to_string());
+    assert_eq!(line["span_id"], span.span_id.to_string());
 }
