@@ -4,6 +4,7 @@
 //! for a flush or a shutdown. A panic in a sink ends the exports that are under way, each of
 //! which is counted, and the loop goes on.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -103,6 +104,7 @@ impl Worker {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(BLOCKING_THREADS)
+                .on_thread_start(|| EXPORTS.set(true))
                 .build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
@@ -110,6 +112,7 @@ impl Worker {
             };
             let _ = tell.send(Ok(()));
             // The exporter never traces itself, whatever instruments the libraries it uses.
+            EXPORTS.set(true);
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             runtime.block_on(self.supervise());
             // Does not wait for a write or a name look-up that hangs.
@@ -275,6 +278,19 @@ impl Waiting {
     fn is_over(&self, now: Instant) -> bool {
         self.left == 0 || self.drain.deadline <= now
     }
+}
+
+/// Whether this thread is one of an exporter's, of whichever pipeline. A span that ends here is of
+/// an export, and must not become part of the next one: two pipelines could feed each other, too.
+///
+/// Suppression alone does not see to that. It is said by the context, and a span that is made
+/// without a parent, as the HTTP/2 library makes one for each connection, is in none.
+pub(super) fn is_exporter() -> bool {
+    EXPORTS.get()
+}
+
+thread_local! {
+    static EXPORTS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How long a span waits at most for others to go out with.

@@ -102,6 +102,8 @@ mod exchange;
 mod future;
 mod handle;
 mod layer;
+#[cfg(feature = "tracing")]
+mod log;
 mod observation;
 mod pool;
 mod semconv;
@@ -113,6 +115,8 @@ pub use body::ResponseBody;
 pub use future::ResponseFuture;
 pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Settings};
+#[cfg(feature = "tracing")]
+pub use log::WithTraceIds;
 pub use service::Trace;
 
 /// The version of the semantic conventions that the attributes' names are from.

@@ -11,4 +11,5 @@ mod sdk;
 mod server_span;
 mod sinks;
 mod support;
+mod tracing;
 mod way_out;
