@@ -40,5 +40,7 @@ pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, SamplingRate};
+#[cfg(feature = "tonic")]
+pub use trace::TraceInterceptor;
 pub use trace::{ResponseBody, ResponseFuture, Trace, TraceLayer};
 pub use tracing_service::{InMemorySpans, StartError, TracingService};

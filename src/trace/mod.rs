@@ -23,6 +23,7 @@
 //! `http.route` and part of the span's name. Routes added after it are not traced. A layer around
 //! the whole router sees requests before they are routed, and names its spans by the method alone.
 //! With tonic use `Server::layer`, or wrap one service: the layered service keeps its gRPC name.
+//! Where tonic takes an interceptor and no layer there is `TraceInterceptor`, which records nothing.
 //!
 //! The layer asks little: the response body is a `Body`, and the errors of body and service can be
 //! displayed. It boxes nothing, and `Clone`, `Send` and `'static` are the inner service's own.
@@ -96,6 +97,8 @@ mod body;
 mod decision;
 mod future;
 mod handle;
+#[cfg(feature = "tonic")]
+mod interceptor;
 mod layer;
 mod observation;
 mod pool;
@@ -105,6 +108,8 @@ mod span;
 
 pub use body::ResponseBody;
 pub use future::ResponseFuture;
+#[cfg(feature = "tonic")]
+pub use interceptor::TraceInterceptor;
 pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Settings};
 pub use service::Trace;

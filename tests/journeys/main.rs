@@ -5,6 +5,7 @@ mod grpc_server;
 mod handles;
 mod http_endings;
 mod http_server;
+mod interceptor;
 mod parents;
 mod response;
 mod sdk;
