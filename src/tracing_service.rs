@@ -3,19 +3,18 @@
 //! The one place that knows all rooms: configuration becomes a sink, a pipeline and the settings
 //! of layers here.
 
+mod error;
 #[cfg(feature = "opentelemetry-sdk")]
 mod sdk;
 
-use std::error::Error;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use tokio::sync::mpsc;
 
-use crate::config::{ConfigError, Settings, Target, TracingServiceConfig, env};
+pub use self::error::StartError;
+use crate::config::{Settings, Target, TracingServiceConfig, env};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
@@ -56,7 +55,7 @@ impl TracingServiceConfig {
     ///
     /// # Errors
     ///
-    /// - when the configuration contradicts itself, as [`ConfigError`] says;
+    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;
     /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
     ///   cannot do yet;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
@@ -261,51 +260,6 @@ impl InMemorySpans {
     /// service first.
     pub fn take(&mut self) -> Vec<RecordedSpan> {
         std::iter::from_fn(|| self.received.try_recv().ok()).collect()
-    }
-}
-
-/// The tracing service could not be started.
-///
-/// `Debug` is the same text as `Display`, so that it reads well where `main` returns it.
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration contradicts itself.
-    Config(ConfigError),
-    /// The configuration asks for something that this build of the program cannot do.
-    Unsupported(String),
-    /// The operating system refused a thread or an event queue for the exporter.
-    Thread(io::Error),
-}
-
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Unsupported(reason) => f.write_str(reason),
-            Self::Thread(error) => write!(f, "cannot start the exporter's thread: {error}"),
-        }
-    }
-}
-
-impl fmt::Debug for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Thread(error) => Some(error),
-            // Its text is the text of this error.
-            Self::Config(_) | Self::Unsupported(_) => None,
-        }
     }
 }
 
