@@ -4,13 +4,13 @@
 //! of layers here.
 
 mod error;
+mod resource;
 #[cfg(feature = "opentelemetry-sdk")]
 mod sdk;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use tokio::sync::mpsc;
 
 pub use self::error::StartError;
@@ -49,9 +49,11 @@ impl TracingServiceConfig {
     /// Connects to nobody: whether a collector is there shows when the first spans are sent, in
     /// the log (target `tower_otlp`) and in the [stats](TracingService::stats).
     ///
-    /// `service_name` of the configuration goes before the name given here, and so does the
-    /// environment variable `OTEL_SERVICE_NAME`. A blank name counts as none; without any, it is
-    /// `unknown_service:` and the name of the executable.
+    /// `service_name` of the configuration goes before the name given here, and so do the
+    /// environment variables `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. A blank name
+    /// counts as none; without any, it is `unknown_service:` and the name of the executable.
+    /// What else the spans tell of the program is a table in the [module](crate::config)
+    /// of the configuration.
     ///
     /// # Errors
     ///
@@ -153,7 +155,7 @@ impl TracingService {
     ) -> Result<Self, StartError> {
         let pipeline =
             Pipeline::start(sink, limits, BatchLimits::default()).map_err(StartError::Thread)?;
-        let resource = resource(settings, service_name);
+        let resource = resource::detect(settings, service_name, &env::process);
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
@@ -305,19 +307,6 @@ fn built_without(feature: &str, target: &str) -> StartError {
     StartError::Unsupported(format!(
         "{target}: this program was built without the feature \"{feature}\" of tower-otlp",
     ))
-}
-
-/// Who the spans are from. What the configuration says goes before what is known here.
-fn resource(settings: Settings<'_>, service_name: &str) -> Vec<KeyValue> {
-    let name = env::service_name(settings.service_name(), &env::process, service_name);
-    let mut resource = vec![
-        KeyValue::new("service.name", name),
-        KeyValue::new("telemetry.sdk.language", "rust"),
-        KeyValue::new("telemetry.sdk.name", SCOPE),
-        KeyValue::new("telemetry.sdk.version", VERSION),
-    ];
-    resource.extend_from_slice(settings.resource_attributes());
-    resource
 }
 
 const SCOPE: &str = "tower-otlp";
