@@ -14,12 +14,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::error::StartError;
+use self::resource::Resource;
 use crate::config::{Settings, Target, TracingServiceConfig, env};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
 use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
-use crate::record::{RecordedSpan, SpanLimits, encode_resource, encode_scope};
+use crate::record::{RecordedSpan, SpanLimits, encode_scope};
 use crate::sampling::SamplingRate;
 use crate::sink;
 use crate::trace::{self, Recording, TraceLayer};
@@ -36,6 +37,7 @@ pub struct TracingService {
     /// Absent when tracing is disabled, and after a shutdown.
     pipeline: Option<Pipeline>,
     intake: Arc<Intake>,
+    resource: Resource,
     scope: Arc<Scope>,
     recording: Recording,
     response_header: ResponseHeader,
@@ -139,6 +141,7 @@ impl TracingService {
         Self {
             pipeline: None,
             intake: Arc::new(Intake::new(BufferLimits::default())),
+            resource: Resource::default(),
             scope: Arc::new(Scope::default()),
             recording: Recording::Off,
             response_header: ResponseHeader::Off,
@@ -153,16 +156,18 @@ impl TracingService {
         sink: Box<dyn Sink>,
         limits: BufferLimits,
     ) -> Result<Self, StartError> {
-        let pipeline =
-            Pipeline::start(sink, limits, BatchLimits::default()).map_err(StartError::Thread)?;
-        let resource = resource::detect(settings, service_name, &env::process);
+        let hold = settings.wait_for_resource_attributes();
+        let pipeline = Pipeline::start(sink, limits, BatchLimits::default(), hold)
+            .map_err(StartError::Thread)?;
+        let resource = Resource::detect(settings, service_name, &env::process);
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
             scope: Arc::new(Scope {
-                resource: encode_resource(&resource, "").into(),
+                resource: resource.shared(),
                 scope: encode_scope(SCOPE, VERSION, &[], trace::SCHEMA_URL).into(),
             }),
+            resource,
             recording: Recording::On(settings.sampling_rate()),
             response_header: settings.response_header(),
             #[cfg(feature = "opentelemetry-sdk")]

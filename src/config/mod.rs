@@ -136,6 +136,7 @@
 //! ```
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -171,6 +172,8 @@ pub struct TracingServiceConfig {
     sampling_rate_per_million: Option<u32>,
     service_name: Option<String>,
     resource_attributes: Vec<KeyValue>,
+    /// For code only: what the attributes are, and who sets them, is the program's to know.
+    wait_for_resource_attributes: Option<Duration>,
     response_header: ResponseHeader,
     ca_certs: Vec<PathBuf>,
     keypairs: Vec<KeyPair>,
@@ -233,6 +236,22 @@ impl TracingServiceConfig {
     #[must_use]
     pub fn resource_attributes(self, attributes: impl IntoIterator<Item = KeyValue>) -> Self {
         attributes.into_iter().fold(self, Self::resource_attribute)
+    }
+
+    /// Exports nothing until [`TracingService::set_resource_attributes`] is called, or this much
+    /// time has passed since the start: for programs that learn only while they start who they
+    /// are. Defaults to not waiting. There is no key in the section for it.
+    ///
+    /// Meanwhile spans are held in memory, in the buffers in which they always wait. What finds no
+    /// room there any more is dropped and counted as
+    /// [`queue_full`](crate::Dropped::queue_full); a flush waits until its own deadline. When the
+    /// time has passed that is logged, as a warning, and spans are exported without the attributes.
+    /// So they are at a shutdown in the meantime.
+    ///
+    /// [`TracingService::set_resource_attributes`]: crate::TracingService::set_resource_attributes
+    #[must_use]
+    pub fn wait_for_resource_attributes(self, deadline: Duration) -> Self {
+        Self { wait_for_resource_attributes: Some(deadline), ..self }
     }
 
     /// The header by which a recorded response names its trace. Defaults to `Server-Timing`.
@@ -364,6 +383,11 @@ impl<'a> Settings<'a> {
     /// Each name once, and none of them `service.name`.
     pub(crate) fn resource_attributes(self) -> &'a [KeyValue] {
         &self.config.resource_attributes
+    }
+
+    /// How long spans are held for want of further attributes.
+    pub(crate) fn wait_for_resource_attributes(self) -> Option<Duration> {
+        self.config.wait_for_resource_attributes
     }
 
     pub(crate) fn response_header(self) -> ResponseHeader {

@@ -2,36 +2,113 @@
 
 use std::env::consts;
 use std::process;
+use std::sync::{Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 
-use super::{SCOPE, VERSION};
+use super::{SCOPE, TracingService, VERSION};
 use crate::config::{Settings, env};
 use crate::context::ids;
-use crate::pipeline;
+use crate::pipeline::{self, SharedResource};
+use crate::record::encode_resource;
 
-/// What is known here, in its place what the environment says, and in its place what the section
-/// says. Each key is there once.
-///
-/// A variable that cannot be read is a warning, and no reason not to start.
-pub(super) fn detect(
-    settings: Settings<'_>,
-    given_name: &str,
-    variables: env::Variables<'_>,
-) -> Vec<KeyValue> {
-    let from_environment = env::resource_attributes(variables).unwrap_or_else(|wrong| {
-        pipeline::warn(format_args!("{wrong}"));
-        Vec::new()
-    });
-    let name = from_environment.iter().find(|attribute| attribute.key.as_str() == SERVICE_NAME);
-    let name = name.map(|attribute| attribute.value.as_str());
-    let name = env::service_name(settings.service_name(), variables, name.as_deref(), given_name);
+impl TracingService {
+    /// Adds attributes to the resource: who the spans are from, as the program has come to know.
+    ///
+    /// They are told with every span that is not on its way yet, whether of a layer or of
+    /// `tracer_provider`, and from when this returns also with every span that ends. Spans of
+    /// another provider keep that provider's resource. A service that
+    /// [waits for them](TracingServiceConfig::wait_for_resource_attributes) starts to export now,
+    /// even if there are none.
+    ///
+    /// May be called at any time and again: an attribute replaces the earlier one of its name,
+    /// wherever that came from. Not so `service.name`, which is settled at start, because backends
+    /// would take the spans for those of two services; it is left out, with a warning, and so is
+    /// an empty name. With tracing disabled nothing happens.
+    ///
+    /// # Example: an id that the process is given when it has joined its cluster
+    ///
+    /// ```no_run
+    /// # async fn join_cluster() -> String { String::new() }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_otlp::TracingServiceConfig;
+    /// use tower_otlp::opentelemetry::KeyValue;
+    ///
+    /// let tracing = TracingServiceConfig::new("grpc://collector:4317".parse()?)
+    ///     .sampling_rate_per_million(10_000)
+    ///     .wait_for_resource_attributes(Duration::from_secs(60))
+    ///     .start("node")?;
+    /// let host_id = join_cluster().await;
+    /// tracing.set_resource_attributes([KeyValue::new("host.id", host_id)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_resource_attributes(&self, attributes: impl IntoIterator<Item = KeyValue>) {
+        if let Some(pipeline) = &self.pipeline {
+            self.resource.add(attributes.into_iter().collect());
+            pipeline.release();
+        }
+    }
+}
 
-    let mut resource = known();
-    put_all(&mut resource, from_environment);
-    put_all(&mut resource, settings.resource_attributes().iter().cloned());
-    put_all(&mut resource, [KeyValue::new(SERVICE_NAME, name)]);
-    resource
+/// The resource of a tracing service, shared by all who export in its name.
+#[derive(Debug, Default)]
+pub(super) struct Resource {
+    /// Each key once.
+    attributes: Mutex<Vec<KeyValue>>,
+    encoded: SharedResource,
+}
+
+impl Resource {
+    /// What is known here, in its place what the environment says, and in its place what the
+    /// section says.
+    ///
+    /// A variable that cannot be read is a warning, and no reason not to start.
+    pub(super) fn detect(
+        settings: Settings<'_>,
+        given_name: &str,
+        variables: env::Variables<'_>,
+    ) -> Self {
+        let from_environment = env::resource_attributes(variables).unwrap_or_else(|wrong| {
+            pipeline::warn(format_args!("{wrong}"));
+            Vec::new()
+        });
+        let is_name = |attribute: &&KeyValue| attribute.key.as_str() == SERVICE_NAME;
+        let name = from_environment.iter().find(is_name).map(|attribute| attribute.value.as_str());
+        let name =
+            env::service_name(settings.service_name(), variables, name.as_deref(), given_name);
+
+        let mut attributes = known();
+        put_all(&mut attributes, from_environment);
+        put_all(&mut attributes, settings.resource_attributes().iter().cloned());
+        put_all(&mut attributes, [KeyValue::new(SERVICE_NAME, name)]);
+        let encoded = SharedResource::new(encode_resource(&attributes, ""));
+        Self { attributes: Mutex::new(attributes), encoded }
+    }
+
+    /// Adds attributes from the next batch on. They are sent as one resource with the others, and
+    /// not as one more after it: receivers differ in what they make of two.
+    pub(super) fn add(&self, attributes: Vec<KeyValue>) {
+        let (refused, attributes): (Vec<_>, Vec<_>) = attributes
+            .into_iter()
+            .partition(|attribute| matches!(attribute.key.as_str(), SERVICE_NAME | ""));
+        for KeyValue { key, .. } in refused {
+            pipeline::warn(format_args!(
+                "set_resource_attributes cannot set {:?}, and leaves it as it is",
+                key.as_str(),
+            ));
+        }
+        let mut all = self.attributes.lock().unwrap_or_else(PoisonError::into_inner);
+        put_all(&mut all, attributes);
+        // Still locked, so that of two calls at once the later one is the one that is sent.
+        self.encoded.set(encode_resource(&all, ""));
+    }
+
+    pub(super) fn shared(&self) -> SharedResource {
+        self.encoded.clone()
+    }
 }
 
 /// Adds attributes, each in place of an earlier one of its key.
@@ -209,6 +286,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_added_later_replaces_all_but_the_name_of_the_service() {
+        let config = config().resource_attribute(KeyValue::new("zone", "a"));
+        let resource = Resource::detect(config.check().unwrap().unwrap(), "code", &|_| None);
+        let before = attributes(&resource);
+        let rows: [(&[(&'static str, i64)], &[(&str, i64)], &str); 5] = [
+            (&[], &[], "nothing"),
+            (&[("id", 1)], &[("id", 1)], "a new one"),
+            (&[("id", 2), ("id", 3)], &[("id", 3)], "the last of a key"),
+            (&[("zone", 4), ("host.name", 5)], &[("id", 3), ("zone", 4), ("host.name", 5)], "any"),
+            (&[("service.name", 6), ("", 7)], &[("id", 3), ("zone", 4), ("host.name", 5)], "not"),
+        ];
+        for (added, expected, why) in rows {
+            let added = added.iter().map(|&(key, value)| KeyValue::new(key, value));
+            resource.add(added.collect());
+            let mut all = before.clone();
+            all.extend(expected.iter().map(|&(key, value)| (key.to_owned(), Value::I64(value))));
+            assert_eq!(attributes(&resource), all, "{why}");
+        }
+    }
+
+    #[test]
     fn each_start_is_another_instance() {
         let [one, other] = [instance_id(), instance_id()];
         assert_ne!(one, other);
@@ -243,7 +341,7 @@ mod tests {
         TracingServiceConfig::new("collector".parse().unwrap())
     }
 
-    /// The resource of a program that calls itself `code`; fails when a key is there twice.
+    /// The resource of a program that calls itself `code`.
     fn resource(
         config: &TracingServiceConfig,
         variables: &[(&str, &str)],
@@ -252,11 +350,16 @@ mod tests {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
         };
         let settings = config.check().unwrap().unwrap();
-        let attributes = detect(settings, "code", &variable);
-        let count = attributes.len();
-        let resource: BTreeMap<_, _> =
-            attributes.into_iter().map(|it| (it.key.to_string(), it.value)).collect();
-        assert_eq!(resource.len(), count, "each key once");
-        resource
+        attributes(&Resource::detect(settings, "code", &variable))
+    }
+
+    /// What is kept, which is what is sent.
+    fn attributes(resource: &Resource) -> BTreeMap<String, Value> {
+        let attributes = resource.attributes.lock().unwrap();
+        assert_eq!(resource.shared().get(), encode_resource(&attributes, ""));
+        let pairs = attributes.iter().map(|it| (it.key.to_string(), it.value.clone()));
+        let map: BTreeMap<_, _> = pairs.collect();
+        assert_eq!(map.len(), attributes.len(), "each key once");
+        map
     }
 }
