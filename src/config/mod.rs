@@ -54,6 +54,11 @@
 //! percent-decoded, keys and values. With one mistake in it all of it is ignored, and a warning at
 //! start says where the mistake is.
 //!
+//! A program that learns only later who it is says so with
+//! [`TracingService::set_resource_attributes`](crate::TracingService::set_resource_attributes), and
+//! has its spans [wait](TracingServiceConfig::wait_for_resource_attributes) if none should be sent
+//! without.
+//!
 //! Arguments, command line, user and folder of the process are never sent, because they may hold
 //! secrets; and no `host.id`, because the id of a machine is to be kept confidential. Who wants
 //! one sets it.

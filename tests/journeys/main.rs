@@ -1,6 +1,7 @@
 //! Journeys through the whole crate, over real sockets and real files.
 
 mod composition;
+mod delayed;
 mod grpc_server;
 mod handles;
 mod http_endings;

@@ -71,7 +71,7 @@ fn what_the_environment_says_of_the_service_is_told_with_its_spans() {
         let resource = spans.take().remove(0).resource;
         let told = |key: &str| {
             let found = resource.iter().find(|attribute| attribute.key.as_str() == key);
-            found.map_or("-".to_owned(), |attribute| attribute.value.to_string())
+            found.map_or_else(|| "-".to_owned(), |attribute| attribute.value.to_string())
         };
         let warned = log.lines().join("");
         let found = format!("{} {} {warned}", told("service.name"), told("city"));
