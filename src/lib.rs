@@ -40,6 +40,8 @@ pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, SamplingRate};
+#[cfg(feature = "tonic")]
+pub use trace::TraceInterceptor;
 #[cfg(feature = "tracing")]
 pub use trace::WithTraceIds;
 pub use trace::{ResponseBody, ResponseFuture, Trace, TraceLayer};

@@ -159,6 +159,11 @@ impl Intake {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes_used(&self) -> usize {
+        self.ledger.bytes_used()
+    }
+
     fn seal_shard(&self, shard: &mut Shard) {
         self.ledger.give_back_bytes(std::mem::take(&mut shard.credit));
         for mut chunk in shard.open.drain(..) {

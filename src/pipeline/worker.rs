@@ -3,6 +3,9 @@
 //! One loop over four events: a chunk was sealed, an export ended, a second passed, someone asks
 //! for a flush or a shutdown. A panic in a sink ends the exports that are under way, each of
 //! which is counted, and the loop goes on.
+//!
+//! While it is not known yet who the spans are from, the loop turns and nothing is exported: what
+//! ends is held in the queue, within the budget that it always has.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -28,6 +31,7 @@ use super::report::Report;
 /// What the owner of the pipeline asks for.
 #[derive(Debug)]
 pub(super) enum Command {
+    Release,
     Flush(Drain),
     Shutdown(Drain),
 }
@@ -54,6 +58,8 @@ pub(super) struct Worker {
     queue: VecDeque<Chunk>,
     /// Chunks that have entered `queue` so far: the number of the newest.
     queued: u64,
+    /// Until when nothing is exported. Not a variable of `run`, so that a panic shortens nothing.
+    hold: Option<Instant>,
     report: Report,
     /// Not a variable of `run`, so that a panic lets nobody down. The last field: when the worker
     /// is dropped, they are told after its spans have their place in the ledger.
@@ -83,6 +89,7 @@ impl Worker {
         sink: Box<dyn Sink>,
         limits: BatchLimits,
         commands: mpsc::UnboundedReceiver<Command>,
+        hold: Option<Instant>,
     ) -> Self {
         Self {
             intake,
@@ -91,6 +98,7 @@ impl Worker {
             commands,
             queue: VecDeque::new(),
             queued: 0,
+            hold,
             report: Report::default(),
             waiting: Vec::new(),
         }
@@ -145,14 +153,16 @@ impl Worker {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.take_sealed();
-            while exports.len() < self.sink.concurrency()
+            while self.hold.is_none()
+                && exports.len() < self.sink.concurrency()
                 && let Some(export) = self.start_export()
             {
                 under_way += export.chunks();
                 exports.push(export.run(Arc::clone(&self.sink)));
             }
 
-            let deadline = self.waiting.iter().map(|waiting| waiting.drain.deadline).min();
+            let deadlines = self.waiting.iter().map(|waiting| waiting.drain.deadline);
+            let deadline = deadlines.chain(self.hold).min();
             let overdue = sleep_until(deadline.unwrap_or_else(Instant::now));
             tokio::select! {
                 Some((export, outcome)) = exports.next(), if !exports.is_empty() => {
@@ -168,10 +178,7 @@ impl Worker {
                 }
                 () = self.intake.sealed() => {}
                 command = self.commands.recv(), if !unreachable => match command {
-                    Some(command) => {
-                        let waiting = self.drain(command, under_way);
-                        self.waiting.push(waiting);
-                    }
+                    Some(command) => self.obey(command, under_way),
                     // A shutdown is done even when nobody waits for it.
                     None if self.waiting.iter().any(|waiting| waiting.ends_worker) => {
                         unreachable = true;
@@ -184,6 +191,9 @@ impl Worker {
             }
 
             let now = Instant::now();
+            if self.hold.take_if(|until| *until <= now).is_some() {
+                Report::waited_in_vain(self.sink.target());
+            }
             if self.waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
                 break;
             }
@@ -217,24 +227,30 @@ impl Worker {
         Some(Export { batch, oldest: started + 1, newest: started + chunks as u64 })
     }
 
-    fn drain(&mut self, command: Command, under_way: u64) -> Waiting {
+    fn obey(&mut self, command: Command, under_way: u64) {
         let (drain, ends_worker) = match command {
+            Command::Release => {
+                self.hold = None;
+                return;
+            }
             Command::Flush(drain) => {
                 self.intake.seal_all();
                 (drain, false)
             }
             Command::Shutdown(drain) => {
                 self.intake.close();
+                // There is no later: what is known by now must do.
+                self.hold = None;
                 (drain, true)
             }
         };
         self.take_sealed();
-        Waiting {
+        self.waiting.push(Waiting {
             drain,
             until: self.queued,
             left: under_way + self.queue.len() as u64,
             ends_worker,
-        }
+        });
     }
 
     fn settle(&mut self, batch: Batch, outcome: &Outcome) {

@@ -1,10 +1,12 @@
 //! Journeys through the whole crate, over real sockets and real files.
 
 mod composition;
+mod delayed;
 mod grpc_server;
 mod handles;
 mod http_endings;
 mod http_server;
+mod interceptor;
 mod parents;
 mod response;
 mod sdk;

@@ -21,7 +21,9 @@ use opentelemetry_sdk::trace::{
 use prost::Message;
 
 use super::*;
-use crate::pipeline::{Batch, BatchLimits, BufferLimits, Failure, Outcome, Pipeline, Sink};
+use crate::pipeline::{
+    Batch, BatchLimits, BufferLimits, Failure, Outcome, Pipeline, SharedResource, Sink,
+};
 
 #[test]
 fn only_sampled_spans_are_exported() {
@@ -100,7 +102,7 @@ fn what_an_exporter_does_is_not_traced_even_where_suppression_does_not_reach() {
     let sink = Traced(Arc::default());
     let sender = Box::new(sink.clone());
     let pipeline =
-        Pipeline::start(sender, BufferLimits::default(), BatchLimits::default()).unwrap();
+        Pipeline::start(sender, BufferLimits::default(), BatchLimits::default(), None).unwrap();
     let provider = SdkTracerProvider::builder()
         .with_span_processor(processor(&pipeline, Identity::Provider))
         .build();
@@ -319,14 +321,15 @@ impl Sink for Keep {
 fn start(answer: Answer) -> (Pipeline, Received) {
     let received = Received::default();
     let sink = Box::new(Keep(Arc::clone(&received), answer));
-    let pipeline = Pipeline::start(sink, BufferLimits::default(), BatchLimits::default()).unwrap();
+    let pipeline =
+        Pipeline::start(sink, BufferLimits::default(), BatchLimits::default(), None).unwrap();
     (pipeline, received)
 }
 
 fn processor(pipeline: &Pipeline, identity: Identity) -> OtlpSpanProcessor {
     let resource = encode_resource(&[KeyValue::new("service.name", "shop")], "");
     let intake = Arc::clone(pipeline.intake());
-    OtlpSpanProcessor::new(intake, pipeline.flusher(), resource.into(), identity)
+    OtlpSpanProcessor::new(intake, pipeline.flusher(), SharedResource::new(resource), identity)
 }
 
 fn names(received: &Received) -> Vec<String> {

@@ -12,6 +12,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio::sync::Barrier;
 use tokio::task::yield_now;
+use tower_otlp::TraceContext;
 use tracing::{Instrument, info_span, instrument};
 
 use super::*;
@@ -169,4 +170,32 @@ async fn spans_of_tracing_and_of_opentelemetry_nest_in_each_other() {
     }
     assert_eq!(named(&spans, "late").parent_span_id, Some(named(&spans, "outer").span_id));
     assert_eq!(spans.len(), 5);
+}
+
+#[tokio::test]
+async fn the_request_s_own_span_is_reached_under_instrument() {
+    #[instrument]
+    async fn show() -> &'static str {
+        yield_now().await;
+        load().await
+    }
+
+    #[instrument]
+    async fn load() -> &'static str {
+        let request = TraceContext::server_span().expect("a request is being served");
+        request.span().set_attribute(KeyValue::new("user.id", "ann"));
+        Context::current().span().set_attribute(KeyValue::new("rows", 1));
+        "done"
+    }
+
+    let (tracing, spans) = TracingService::in_memory();
+    let (_subscribed, _) = subscribe(&tracing);
+    fetch(&tracing, Router::new().route("/", get(show)), server::get("/")).await;
+
+    let spans = all(tracing, spans).await;
+    let (request, load) = (named(&spans, "GET"), named(&spans, "load"));
+    assert_eq!(text(request, "user.id").as_deref(), Some("ann"));
+    assert_eq!(text(load, "rows").as_deref(), Some("1"), "the innermost is the current one");
+    assert_eq!(text(request, "rows"), None);
+    assert_eq!(text(load, "user.id"), None);
 }
