@@ -12,7 +12,7 @@
 //! - [`context`]: what travels from service to service, and how strictly it is read.
 #![cfg_attr(
     feature = "opentelemetry-sdk",
-    doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK."
+    doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK, or `tracing`."
 )]
 //! - [`TracingService`]: starting, flushing, shutting down, and the spans of a test.
 #![forbid(unsafe_code)]
