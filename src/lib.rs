@@ -12,7 +12,7 @@
 //! - [`context`]: what travels from service to service, and how strictly it is read.
 #![cfg_attr(
     feature = "opentelemetry-sdk",
-    doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK."
+    doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK, or `tracing`."
 )]
 //! - [`TracingService`]: starting, flushing, shutting down, and the spans of a test.
 #![forbid(unsafe_code)]
@@ -34,12 +34,15 @@ pub use opentelemetry;
 pub use opentelemetry_sdk;
 
 pub use config::{ConfigError, ExporterUrl, ParseExporterUrlError, TracingServiceConfig};
-pub use context::{ResponseHeader, TraceContext};
+pub use context::{Network, ParseNetworkError, ResponseHeader, TraceContext};
 #[cfg(feature = "opentelemetry-sdk")]
 pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats};
-pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
-pub use sampling::{RateOutOfRange, Sampling, SamplingRate, SamplingRule};
-pub use trace::{Network, ParseNetworkError};
+pub use record::{Capture, RecordedEvent, RecordedLink, RecordedSpan};
+pub use sampling::{RateOutOfRange, RemoteParent, Sampling, SamplingRate, SamplingRule};
+#[cfg(feature = "tonic")]
+pub use trace::TraceInterceptor;
+#[cfg(feature = "tracing")]
+pub use trace::WithTraceIds;
 pub use trace::{ResponseBody, ResponseFuture, Trace, TraceLayer};
 pub use tracing_service::{InMemorySpans, StartError, TracingService};

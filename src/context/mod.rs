@@ -45,17 +45,23 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
+mod authority;
 mod baggage;
 mod carried;
+mod forwarded;
 pub(crate) mod ids;
 mod list;
+mod network;
 mod response;
 #[cfg(test)]
 mod tests;
 mod traceparent;
 mod tracestate;
 
+pub(crate) use self::authority::split_host_port;
 pub(crate) use self::baggage::BaggageHeader;
+pub(crate) use self::forwarded::Forwarded;
+pub use self::network::{Network, ParseNetworkError};
 pub use self::response::ResponseHeader;
 pub(crate) use self::traceparent::{RANDOM, Traceparent};
 pub(crate) use self::tracestate::TraceStateHeader;

@@ -5,6 +5,7 @@
 //! without another form of the span in between.
 
 mod attributes;
+mod capture;
 pub(crate) mod clock;
 pub(crate) mod decode;
 mod encoder;
@@ -14,6 +15,8 @@ mod limits;
 pub(crate) mod walk;
 pub(crate) mod wire;
 
+pub use capture::Capture;
+pub(crate) use capture::{CapturedHeader, is_sensitive};
 pub use decode::{RecordedEvent, RecordedLink, RecordedSpan};
 pub(crate) use encoder::{Remote, SpanBuffer, SpanHead, encode_resource, encode_scope};
 pub(crate) use limits::{SpanLimits, cut};

@@ -13,6 +13,7 @@
 mod budget;
 mod per_million;
 mod policy;
+mod remote;
 mod rules;
 
 pub(crate) use budget::Budget;
@@ -20,6 +21,7 @@ pub(crate) use per_million::random_part;
 pub use per_million::{RateOutOfRange, SamplingRate};
 pub use policy::Sampling;
 pub(crate) use policy::{Sampler, hand_on};
+pub use remote::RemoteParent;
 pub use rules::SamplingRule;
 pub(crate) use rules::{Asked, grpc_service, has_prefix};
 

@@ -23,6 +23,7 @@
 //! `http.route` and part of the span's name. Routes added after it are not traced. A layer around
 //! the whole router sees requests before they are routed, and names its spans by the method alone.
 //! With tonic use `Server::layer`, or wrap one service: the layered service keeps its gRPC name.
+//! Where tonic takes an interceptor and no layer there is `TraceInterceptor`, which records nothing.
 //!
 //! The layer asks little: the response body is a `Body`, and the errors of body and service can be
 //! displayed. It boxes nothing, and `Clone`, `Send` and `'static` are the inner service's own.
@@ -101,9 +102,12 @@ mod decision;
 mod exchange;
 mod future;
 mod handle;
+#[cfg(feature = "tonic")]
+mod interceptor;
 mod layer;
+#[cfg(feature = "tracing")]
+mod log;
 mod observation;
-mod peer;
 mod pool;
 mod semconv;
 mod server_span;
@@ -112,9 +116,12 @@ mod span;
 
 pub use body::ResponseBody;
 pub use future::ResponseFuture;
+#[cfg(feature = "tonic")]
+pub use interceptor::TraceInterceptor;
 pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Settings};
-pub use peer::{Network, ParseNetworkError};
+#[cfg(feature = "tracing")]
+pub use log::WithTraceIds;
 pub use service::Trace;
 
 /// The version of the semantic conventions that the attributes' names are from.

@@ -1,14 +1,17 @@
 //! Journeys through the whole crate, over real sockets and real files.
 
 mod composition;
+mod delayed;
 mod grpc_server;
 mod handles;
 mod http_endings;
 mod http_server;
+mod interceptor;
 mod parents;
 mod response;
 mod sdk;
 mod server_span;
 mod sinks;
 mod support;
+mod tracing;
 mod way_out;

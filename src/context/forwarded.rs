@@ -9,19 +9,19 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::trace::semconv::split_host_port;
+use super::split_host_port;
 
 /// What is known of the client's own request, as far as the proxies have told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Forwarded<'a> {
+pub(crate) struct Forwarded<'a> {
     /// An address, or what a proxy calls a client that it hides.
-    pub(super) client: Option<&'a str>,
-    pub(super) host: Option<(&'a str, Option<u16>)>,
-    pub(super) scheme: Option<&'a str>,
+    pub(crate) client: Option<&'a str>,
+    pub(crate) host: Option<(&'a str, Option<u16>)>,
+    pub(crate) scheme: Option<&'a str>,
 }
 
 impl<'a> Forwarded<'a> {
-    pub(super) fn of(headers: &'a HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Self {
+    pub(crate) fn of(headers: &'a HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Self {
         let told = Self::by_rfc_7239(headers, &is_trusted);
         let first = |name| values(headers, &name).find_map(|value| unquoted(value.trim()));
         Self {
