@@ -4,6 +4,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, MapDeserializer};
 
 use super::*;
+use crate::sampling::SamplingRate;
 
 fn url(text: &str) -> ExporterUrl {
     text.parse().unwrap()

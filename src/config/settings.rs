@@ -1,0 +1,138 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+
+use super::section;
+use super::{ConfigError, ExporterUrl, KeyPair, Problem, Target, TracingServiceConfig};
+use crate::context::ResponseHeader;
+use crate::sampling::SamplingRate;
+
+impl TracingServiceConfig {
+    /// The settings, in types that hold valid values only; `None` when recording is off, in which
+    /// case nothing else was looked at.
+    ///
+    /// # Errors
+    ///
+    /// All contradictions at once, in the words used for documents.
+    pub(crate) fn check(&self) -> Result<Option<Settings<'_>>, ConfigError> {
+        if !self.enabled {
+            return Ok(None);
+        }
+        let contradictions = self.contradictions();
+        let rate = SamplingRate::try_from(self.sampling_rate_per_million.unwrap_or_default());
+        match (&self.exporter_url, rate) {
+            (Some(exporter_url), Ok(sampling_rate)) if contradictions.is_empty() => {
+                Ok(Some(Settings { exporter_url, sampling_rate, config: self }))
+            }
+            _ => {
+                let problem = |(key, message)| Problem::new(None, section::path(key), message);
+                Err(ConfigError::new(contradictions.into_iter().map(problem).collect()))
+            }
+        }
+    }
+
+    /// What the types of the fields cannot rule out, with the key to correct.
+    pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if self.enabled && self.exporter_url.is_none() {
+            found.push((
+                "exporter_url",
+                "missing, although tracing is enabled: write for example grpc://collector:4317"
+                    .to_owned(),
+            ));
+        }
+        if let Some(rate) = self.sampling_rate_per_million
+            && SamplingRate::try_from(rate).is_err()
+        {
+            found.push(("sampling_rate_per_million", section::rate_must_be(rate)));
+        }
+        if self.service_name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+            found.push(("service_name", section::MUST_NOT_BE_EMPTY.to_owned()));
+        }
+        for attribute in &self.resource_attributes {
+            if let Err(message) = section::attribute_name(attribute.key.as_str()) {
+                found.push(("resource_attributes", message.to_owned()));
+            }
+        }
+        let useless = match self.exporter_url.as_ref().map(ExporterUrl::target) {
+            Some(Target::Http { tls: false, .. }) => {
+                "certificates have no use with an http URL, which is never TLS: \
+                 write https, or remove them"
+            }
+            Some(Target::File { .. }) => {
+                "certificates have no use with a file URL, which makes no connection: remove them"
+            }
+            Some(Target::Http { tls: true, .. } | Target::Grpc { .. }) | None => return found,
+        };
+        if !self.ca_certs.is_empty() {
+            found.push(("ca_certs", useless.to_owned()));
+        }
+        if !self.keypairs.is_empty() {
+            found.push(("keypairs", useless.to_owned()));
+        }
+        found
+    }
+}
+
+/// A checked [`TracingServiceConfig`] that records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings<'a> {
+    exporter_url: &'a ExporterUrl,
+    sampling_rate: SamplingRate,
+    config: &'a TracingServiceConfig,
+}
+
+impl<'a> Settings<'a> {
+    pub(crate) fn exporter_url(self) -> &'a ExporterUrl {
+        self.exporter_url
+    }
+
+    pub(crate) fn sampling_rate(self) -> SamplingRate {
+        self.sampling_rate
+    }
+
+    /// No rate was written, so that no trace begins here: worth a warning at start.
+    pub(crate) fn rate_is_missing(self) -> bool {
+        self.config.sampling_rate_per_million.is_none()
+    }
+
+    /// For [`env::service_name`](super::env::service_name); never blank.
+    pub(crate) fn service_name(self) -> Option<&'a str> {
+        self.config.service_name.as_deref()
+    }
+
+    /// Each name once, and none of them `service.name`.
+    pub(crate) fn resource_attributes(self) -> &'a [KeyValue] {
+        &self.config.resource_attributes
+    }
+
+    /// How long spans are held for want of further attributes.
+    pub(crate) fn wait_for_resource_attributes(self) -> Option<Duration> {
+        self.config.wait_for_resource_attributes
+    }
+
+    pub(crate) fn response_header(self) -> ResponseHeader {
+        self.config.response_header
+    }
+
+    /// Empty means the certificate authorities of the system.
+    pub(crate) fn ca_certs(self) -> &'a [PathBuf] {
+        &self.config.ca_certs
+    }
+
+    pub(crate) fn keypairs(self) -> &'a [KeyPair] {
+        &self.config.keypairs
+    }
+
+    /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
+    /// are configured.
+    pub(crate) fn uses_tls(self) -> bool {
+        let has_certificates = !self.ca_certs().is_empty() || !self.keypairs().is_empty();
+        match self.exporter_url.target() {
+            Target::Grpc { tls, .. } => *tls || has_certificates,
+            Target::Http { tls, .. } => *tls,
+            Target::File { .. } => false,
+        }
+    }
+}
