@@ -2,7 +2,7 @@
 ///
 /// Keys are compared without case, `_` and `-`, so that `exporterUrl` and `exporter-url` are
 /// `exporter_url`. Near is: equal, the beginning of one another (from three characters on), or at
-/// most one slip for each four characters.
+/// most one slip for each four characters. In doubt a shared beginning is better than three slips.
 pub(super) fn nearest(written: &str, known: &[&'static str]) -> Option<&'static str> {
     let written = squeezed(written);
     // Also bounds the work on a key of any length.
@@ -26,10 +26,13 @@ pub(super) fn is_same_but_for_style(written: &str, key: &str) -> bool {
 fn distance(written: &[char], key: &[char]) -> Option<usize> {
     let slips = slips(written, key);
     let starts = written.starts_with(key) || key.starts_with(written);
-    if slips <= written.len().min(key.len()).div_ceil(4) {
+    let is_near = slips <= written.len().min(key.len()).div_ceil(4);
+    if is_near && slips <= 2 {
         Some(slips)
     } else if starts && written.len() >= 3 {
-        Some(slips.max(1) + LONGEST) // any near spelling is better than a shared beginning
+        Some(slips + LONGEST)
+    } else if is_near {
+        Some(slips + 2 * LONGEST)
     } else {
         None
     }
@@ -68,10 +71,12 @@ mod tests {
 
     #[test]
     fn finds_the_key_that_was_meant_and_only_that() {
-        const KEYS: [&str; 6] = [
+        const KEYS: [&str; 8] = [
             "enabled",
             "exporter_url",
             "sampling_rate_per_million",
+            "sampling_rules",
+            "forced_sampling_per_second",
             "ca_certs",
             "https_keypairs",
             "keypairs",
@@ -84,7 +89,14 @@ mod tests {
             ("exporter-url", Some("exporter_url"), "and another"),
             ("exporter", Some("exporter_url"), "the beginning of a key"),
             ("exporter_url_grpc", Some("exporter_url"), "a key and more"),
-            ("sampling_rate", Some("sampling_rate_per_million"), "the beginning of a long key"),
+            (
+                "sampling_rate",
+                Some("sampling_rate_per_million"),
+                "the beginning of a long key, rather than three slips from another",
+            ),
+            ("sampling_rule", Some("sampling_rules"), "one slip"),
+            ("forced_smpling_per_sekond", Some("forced_sampling_per_second"), "two slips"),
+            ("forsed_smpling_per_sekond", Some("forced_sampling_per_second"), "and even three"),
             ("keypair", Some("keypairs"), "nearer than https_keypairs"),
             ("http_keypairs", Some("https_keypairs"), "nearer than keypairs"),
             ("ca_cert", Some("ca_certs"), "a letter forgotten"),
