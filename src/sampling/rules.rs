@@ -78,8 +78,19 @@ impl SamplingRule {
         self.when(Condition::GrpcService(service.into()))
     }
 
-    pub(super) fn rate(&self) -> SamplingRate {
+    pub(crate) fn rate(&self) -> SamplingRate {
         self.rate
+    }
+
+    /// Each condition by its key in the section.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.conditions.iter().map(Condition::written)
+    }
+
+    /// Whether it matches all that `other` does, so that `other` behind it never counts.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let is_met = |mine| other.conditions.iter().any(|theirs| theirs.implies(mine));
+        self.conditions.iter().all(is_met)
     }
 
     pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
@@ -99,6 +110,22 @@ impl Condition {
             Self::PathPrefix(prefix) => has_prefix(asked.path, prefix),
             Self::Route(route) => asked.route == Some(route),
             Self::GrpcService(service) => asked.is_grpc && grpc_service(asked.path) == service,
+        }
+    }
+
+    fn implies(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::PathPrefix(long), Self::PathPrefix(short)) => has_prefix(long, short),
+            _ => self == other,
+        }
+    }
+
+    fn written(&self) -> (&'static str, &str) {
+        match self {
+            Self::Method(method) => ("method", method),
+            Self::PathPrefix(prefix) => ("path_prefix", prefix),
+            Self::Route(route) => ("route", route),
+            Self::GrpcService(service) => ("grpc_service", service),
         }
     }
 }
@@ -121,13 +148,8 @@ pub(crate) fn grpc_service(path: &str) -> &str {
 impl fmt::Display for SamplingRule {
     /// The conditions as an operator writes them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for condition in &self.conditions {
-            match condition {
-                Condition::Method(method) => write!(f, "method {method}, ")?,
-                Condition::PathPrefix(prefix) => write!(f, "path_prefix {prefix}, ")?,
-                Condition::Route(route) => write!(f, "route {route}, ")?,
-                Condition::GrpcService(service) => write!(f, "grpc_service {service}, ")?,
-            }
+        for (key, text) in self.conditions() {
+            write!(f, "{key} {text}, ")?;
         }
         write!(f, "rate {:?}", self.rate)
     }
@@ -135,6 +157,8 @@ impl fmt::Display for SamplingRule {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GET: Asked<'_> =
@@ -168,6 +192,52 @@ mod tests {
         for (rule, asked, expected, why) in rows {
             assert_eq!(rule.matches(&asked), expected, "{rule}: {why}");
         }
+    }
+
+    #[test]
+    fn a_rule_covers_those_that_ask_for_more() {
+        let rule = || SamplingRule::new(SamplingRate::ALWAYS);
+        let rows = [
+            (rule(), rule().method("GET"), true, "without a condition it covers everything"),
+            (rule().method("GET"), rule(), false, "but nothing covers that"),
+            (rule().method("GET"), rule().route("/a").method("GET"), true, "one condition more"),
+            (rule().method("GET").route("/a"), rule().method("GET"), false, "one fewer"),
+            (rule().method("GET"), rule().method("POST"), false, "another method"),
+            (rule().path_prefix("/a"), rule().path_prefix("/a/b"), true, "a folder inside"),
+            (rule().path_prefix("/a"), rule().path_prefix("/ab"), false, "a folder beside"),
+            (rule().path_prefix("/a/b"), rule().path_prefix("/a"), false, "a folder around"),
+            (rule().path_prefix("/a"), rule().path_prefix("/a/"), true, "all but itself"),
+            (rule().path_prefix("/a/"), rule().path_prefix("/a"), false, "not itself"),
+            (rule().path_prefix("/a"), rule().route("/a"), false, "routes are not paths"),
+        ];
+        for (rule, other, expected, why) in rows {
+            assert_eq!(rule.covers(&other), expected, "{rule} and {other}: {why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_covered_rule_matches_its_cover_has_matched(
+            [cover, covered] in [conditions(), conditions()],
+            path in "(/[ab]?){1,3}",
+            is_get: bool,
+        ) {
+            let method = if is_get { "GET" } else { "POST" };
+            let asked = Asked { method, path: &path, route: None, is_grpc: false };
+            let [cover, covered] = [cover, covered]
+                .map(|conditions| SamplingRule { rate: SamplingRate::ALWAYS, conditions });
+            if cover.covers(&covered) && covered.matches(&asked) {
+                prop_assert!(cover.matches(&asked), "{cover} and {covered}: {path}");
+            }
+        }
+    }
+
+    fn conditions() -> impl Strategy<Value = Vec<Condition>> {
+        let condition = prop_oneof![
+            "GET|POST".prop_map(Condition::Method),
+            "(/[ab]?){1,2}".prop_map(Condition::PathPrefix),
+        ];
+        proptest::collection::vec(condition, 0..3)
     }
 
     #[test]
