@@ -19,20 +19,63 @@
 //!     deployment.environment.name: production
 //!     team.oncall: true
 //!   response_header: server-timing
+//!   sampling_rules:
+//!     - path_prefix: /healthz
+//!       sampling_rate_per_million: 0
+//!     - method: POST
+//!       route: /orders/{id}
+//!       sampling_rate_per_million: 1_000_000
+//!     - grpc_service: shop.Inventory
+//!       sampling_rate_per_million: 100_000
+//!   remote_parent: trust
+//!   forced_sampling_per_second: 100
+//!   request_headers: [x-request-id]
+//!   response_headers: [x-cache]
+//!   sensitive_headers: no
+//!   redacted_query_parameters: [token, sig]
+//!   known_methods: [GET, POST]
+//!   known_grpc_methods: [shop.Inventory/Count]
+//!   trusted_proxies: [10.0.0.0/8, ::1]
 //! ```
 //!
 //! | key | value | when left out |
 //! |---|---|---|
 //! | `enabled` | `yes`, `yeah`, `y`, `true`, `1`, `on` or `no`, `nope`, `n`, `false`, `0`, `off`, in any case | off |
 //! | `exporter_url` | where spans go, see [`ExporterUrl`] | an error when enabled |
-//! | `sampling_rate_per_million` | traces begun here that are recorded, of each million: 0 to 1000000, as a number or as its digits in quotes | 0, and a warning at start |
+//! | `sampling_rate_per_million` | traces begun here that are recorded, of each million: 0 to 1000000 | 0, and a warning at start if no rule records any either |
 //! | `ca_certs` | list of PEM files with the certificate authorities that may vouch for the collector | the system's |
 //! | `https_keypairs` or `keypairs` | list of `key_file` and `cert_file`: PEM files with which the service identifies itself | no client certificate |
 //! | `service_name` | what the service is called in every span | `OTEL_SERVICE_NAME`, then `service.name` in `OTEL_RESOURCE_ATTRIBUTES`, then the name given in code, then `unknown_service:` and the executable |
 //! | `resource_attributes` | mapping of names to text, numbers, `true` or `false`, sent with every batch | see [below](self#who-the-spans-are-from) |
 //! | `response_header` | how a recorded response names its trace: `server-timing`, `traceresponse` or `off` | `server-timing` |
+//! | `sampling_rules` | list of rates for some of the traces begun here, see [below](self#which-traces-are-recorded) | one rate for all |
+//! | `remote_parent` | what becomes of the trace that a request claims to belong to: `trust`, `link` or `ignore`, see [`RemoteParent`] | `trust` |
+//! | `forced_sampling_per_second` | in how many requests a second a sampled caller is obeyed, from 1 on; beyond that the rate and the rules decide | no limit |
+//! | `request_headers`, `response_headers` | lists of headers whose values spans show, in any case | none |
+//! | `sensitive_headers` | whether these may be `authorization`, `cookie`, `proxy-authorization` or `set-cookie`, and whether values that the program has marked sensitive are shown; the words of `enabled` | no |
+//! | `redacted_query_parameters` | list of parameters whose values spans do not show, by their exact names; with an empty list everything is shown | the signatures in signed URLs, see [`Capture`] |
+//! | `known_methods` | list of methods that spans show, where others are `_OTHER`; with an empty list all are | those of RFC 9110, `PATCH` and `QUERY` |
+//! | `known_grpc_methods` | the same of gRPC, such as `shop.Inventory/Count` | every method is shown |
+//! | `trusted_proxies` | list of the networks (`10.0.0.0/8`) and addresses of proxies that are believed when they say who the client is | none is |
 //!
-//! A key without a value, other than `enabled`, counts as left out.
+//! A key without a value, other than `enabled`, counts as left out. Numbers may be their digits in
+//! quotes. A name that a list repeats counts once.
+//!
+//! # Which traces are recorded
+//!
+//! Of the traces that begin here, as many as `sampling_rate_per_million` says, unless one of the
+//! `sampling_rules` has another rate for the request. The first rule that matches counts. Each has
+//! its own `sampling_rate_per_million` and one or more conditions, all of which must be met:
+//!
+//! | condition | the request |
+//! |---|---|
+//! | `method` | has this method, in exactly this case |
+//! | `path_prefix` | has this path or one below it: `/admin` is for `/admin/users`, not for `/administrator` |
+//! | `route` | was matched to this route by an axum `Router`, as written there |
+//! | `grpc_service` | calls this gRPC service, by its full name: `shop.Inventory` |
+//!
+//! A trace that began elsewhere is recorded if it was there, as far as `remote_parent` and
+//! `forced_sampling_per_second` go.
 //!
 //! # Who the spans are from
 //!
@@ -73,6 +116,11 @@
 //! - unknown and repeated keys, values of the wrong kind, rates out of range;
 //! - `enabled` without `exporter_url`;
 //! - certificates with an `http` or `file` URL, which never use them;
+//! - sampling rules without a condition, and those that never count because a rule before them has
+//!   another rate for all of their requests;
+//! - headers that hold secrets without `sensitive_headers: yes`, and binary metadata of gRPC
+//!   (`-bin`), which is never shown;
+//! - names that are none: of methods, headers, networks;
 //! - `keypairs` beside `https_keypairs`: they are two spellings of one key.
 //!
 //! Files with certificates are opened when the service starts, not here.
@@ -140,6 +188,7 @@
 //! # }
 //! ```
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -147,7 +196,9 @@ use opentelemetry::KeyValue;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use self::node::Node;
-use crate::context::ResponseHeader;
+use crate::context::{Network, ResponseHeader};
+use crate::record::Capture;
+use crate::sampling::{RemoteParent, SamplingRule};
 
 #[cfg(feature = "yaml")]
 mod document;
@@ -181,6 +232,11 @@ pub struct TracingServiceConfig {
     /// For code only: what the attributes are, and who sets them, is the program's to know.
     wait_for_resource_attributes: Option<Duration>,
     response_header: ResponseHeader,
+    sampling_rules: Vec<SamplingRule>,
+    remote_parent: RemoteParent,
+    forced_sampling_per_second: Option<NonZeroU32>,
+    capture: Capture,
+    trusted_proxies: Vec<Network>,
     ca_certs: Vec<PathBuf>,
     keypairs: Vec<KeyPair>,
 }
@@ -213,7 +269,8 @@ impl TracingServiceConfig {
     }
 
     /// How many of a million traces that begin here are recorded: 0 to 1000000, where more is an
-    /// error at start. Defaults to 0, with a warning at start.
+    /// error at start. Defaults to 0, with a warning at start if no
+    /// [`sampling_rule`](Self::sampling_rule) records any either.
     #[must_use]
     pub fn sampling_rate_per_million(self, rate: u32) -> Self {
         Self { sampling_rate_per_million: Some(rate), ..self }
@@ -264,6 +321,49 @@ impl TracingServiceConfig {
     #[must_use]
     pub fn response_header(self, header: ResponseHeader) -> Self {
         Self { response_header: header, ..self }
+    }
+
+    /// Adds a rule: a rate for some of the traces that begin here, in place of the general one.
+    /// Those added before go before it. Without rules, the default, the general rate is for all.
+    ///
+    /// A rule without any condition is an error at start, and so is one that never counts because
+    /// a rule before it gives all of its requests another rate.
+    #[must_use]
+    pub fn sampling_rule(mut self, rule: SamplingRule) -> Self {
+        self.sampling_rules.push(rule);
+        self
+    }
+
+    /// What becomes of the traces that requests claim to belong to. Defaults to
+    /// [`RemoteParent::Trust`].
+    #[must_use]
+    pub fn remote_parent(self, remote_parent: RemoteParent) -> Self {
+        Self { remote_parent, ..self }
+    }
+
+    /// In how many requests a second a sampled caller is obeyed; the others are recorded as the
+    /// rate and the rules say. Defaults to no limit.
+    #[must_use]
+    pub fn forced_sampling_per_second(self, limit: NonZeroU32) -> Self {
+        Self { forced_sampling_per_second: Some(limit), ..self }
+    }
+
+    /// What spans show of the data of requests and responses. Defaults to [`Capture::default`]:
+    /// no headers.
+    ///
+    /// A header that holds secrets without [`Capture::sensitive_headers`], and a binary one
+    /// (`-bin`), are errors at start.
+    #[must_use]
+    pub fn capture(self, capture: Capture) -> Self {
+        Self { capture, ..self }
+    }
+
+    /// Adds proxies that are believed when they say who the client is (`Forwarded`,
+    /// `X-Forwarded-For`, …). Defaults to none: the client is who has connected.
+    #[must_use]
+    pub fn trusted_proxies(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
+        self.trusted_proxies.extend(networks);
+        self
     }
 
     /// Adds PEM files with the certificate authorities that may vouch for the collector; they

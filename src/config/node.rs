@@ -66,8 +66,8 @@ impl Value {
 }
 
 impl<'de> Deserialize<'de> for Node {
-    /// Reads as deep as a section can go: keys, lists, key pairs, files. What is deeper is wrong
-    /// anyway, and a tree of any depth could overflow the stack.
+    /// Reads as deep as a section can go: keys, lists, mappings such as key pairs and rules, what is
+    /// in them. What is deeper is wrong anyway, and a tree of any depth could overflow the stack.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         type Section = Tree<Tree<Tree<Tree<IgnoredAny>>>>;
         Section::deserialize(deserializer).map(|tree| tree.node)

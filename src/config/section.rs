@@ -1,4 +1,3 @@
-use std::fmt;
 use std::path::PathBuf;
 
 use opentelemetry::{KeyValue, Value as AttributeValue};
@@ -8,10 +7,12 @@ use super::error::{ConfigError, Problem};
 use super::nearest::nearest;
 use super::node::{Node, Value};
 use super::{ExporterUrl, KeyPair, ParseExporterUrlError, TracingServiceConfig};
-use crate::context::ResponseHeader;
-use crate::sampling::SamplingRate;
+use crate::context::{Network, ParseNetworkError, ResponseHeader};
+use crate::sampling::{RemoteParent, SamplingRate};
 
+pub(super) mod capture;
 mod field;
+pub(super) mod sampling;
 
 pub(super) use self::field::MUST_NOT_BE_EMPTY;
 
@@ -33,7 +34,7 @@ pub(super) fn resolve(section: &Node) -> Result<TracingServiceConfig, ConfigErro
     let fields = fields(NAME, entries, &mut problems);
     let config = read(&fields, &mut problems);
     for (key, message) in config.contradictions() {
-        let problem = contradiction(&fields, key, message);
+        let problem = contradiction(&fields, &key, message);
         // A key that is wrong in itself need not be contradicted as well.
         if !problems.is_known_for(problem.key()) {
             problems.push(problem);
@@ -57,6 +58,7 @@ fn is_off(entries: &[(Node, Node)]) -> bool {
 
 fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
     let mut config = TracingServiceConfig::disabled();
+    config.capture = capture::read(fields, problems);
     let mut keypairs_key = None;
     for field in fields {
         match field.key {
@@ -64,7 +66,8 @@ fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
             key if KEYS.contains(&key) && matches!(field.node.value, Value::Null) => {}
             "exporter_url" => config.exporter_url = problems.keep(exporter_url(field)),
             "sampling_rate_per_million" => {
-                config.sampling_rate_per_million = problems.keep(sampling_rate(field));
+                let rate = problems.keep(sampling::rate(field));
+                config.sampling_rate_per_million = rate.map(SamplingRate::per_million);
             }
             "ca_certs" => config.ca_certs = ca_certs(field, problems),
             "https_keypairs" | "keypairs" => match keypairs_key.replace(field.key) {
@@ -82,6 +85,20 @@ fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
             "response_header" => {
                 config.response_header = problems.keep(response_header(field)).unwrap_or_default();
             }
+            "sampling_rules" => config.sampling_rules = sampling::rules(field, problems),
+            "remote_parent" => {
+                let remote_parent = problems.keep(field.word(&RemoteParent::WORDS));
+                config.remote_parent = remote_parent.unwrap_or_default();
+            }
+            "forced_sampling_per_second" => {
+                let forced = sampling::forced_per_second(field);
+                config.forced_sampling_per_second = problems.keep(forced);
+            }
+            "trusted_proxies" => {
+                config.trusted_proxies =
+                    field.set_of("a list of networks such as 10.0.0.0/8", problems, network);
+            }
+            key if capture::KEYS.contains(&key) => {}
             _ => problems.push(field.unknown_key(&KEYS)),
         }
     }
@@ -126,30 +143,20 @@ fn exporter_url(field: &Field<'_>) -> Result<ExporterUrl, Problem> {
     text.parse().map_err(|reason: ParseExporterUrlError| field.problem(reason.to_string()))
 }
 
-fn sampling_rate(field: &Field<'_>) -> Result<u32, Problem> {
-    match &field.node.value {
-        Value::Int(rate) => u32::try_from(*rate).ok(),
-        // Variables of the environment are text to those who read them.
-        Value::Text(digits) => digits.parse().ok().filter(|rate: &u32| rate.to_string() == *digits),
-        _ => None,
-    }
-    .filter(|&rate| SamplingRate::try_from(rate).is_ok())
-    .ok_or_else(|| field.problem(rate_must_be(field.node.value.describe())))
-}
-
 fn response_header(field: &Field<'_>) -> Result<ResponseHeader, Problem> {
     match &field.node.value {
         // What the word `off` is to a reader of YAML 1.1.
-        Value::Bool(false) => Some(ResponseHeader::Off),
-        Value::Text(written) => ResponseHeader::WORDS
-            .iter()
-            .find(|(word, _)| written.eq_ignore_ascii_case(word))
-            .map(|&(_, header)| header),
-        _ => None,
+        Value::Bool(false) => Ok(ResponseHeader::Off),
+        _ => field.word(&ResponseHeader::WORDS),
     }
-    .ok_or_else(|| {
-        let words = ResponseHeader::WORDS.map(|(word, _)| word).join(", ");
-        field.must_be(&format!("one of {words}"))
+}
+
+fn network(item: &Field<'_>) -> Result<Network, Problem> {
+    item.text()?.parse().map_err(|reason| match reason {
+        ParseNetworkError::Malformed(_) => {
+            item.must_be("a network such as 10.0.0.0/8, fd00::/8 or ::1")
+        }
+        ParseNetworkError::HostBits { .. } => item.problem(reason.to_string()),
     })
 }
 
@@ -212,7 +219,7 @@ fn resource_attribute(field: &Field<'_>) -> Result<KeyValue, Problem> {
 }
 
 /// Puts a contradiction at the key that it is about, as the document spells it.
-fn contradiction(fields: &[Field<'_>], key: &'static str, message: String) -> Problem {
+fn contradiction(fields: &[Field<'_>], key: &str, message: String) -> Problem {
     let is_spelling_of = |written: &str| match key {
         "keypairs" => matches!(written, "keypairs" | "https_keypairs"),
         _ => written == key,
@@ -229,10 +236,6 @@ pub(super) fn path(key: &str) -> String {
     format!("{NAME}.{key}")
 }
 
-pub(super) fn rate_must_be(found: impl fmt::Display) -> String {
-    format!("must be a whole number from 0 to 1000000, not {found}")
-}
-
 pub(super) fn attribute_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("the name of an attribute must not be empty"),
@@ -244,7 +247,7 @@ pub(super) fn attribute_name(name: &str) -> Result<(), &'static str> {
 /// The key of the section in a document.
 pub(super) const NAME: &str = "tracing_service";
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 19] = [
     "enabled",
     "exporter_url",
     "sampling_rate_per_million",
@@ -254,6 +257,16 @@ const KEYS: [&str; 9] = [
     "service_name",
     "resource_attributes",
     "response_header",
+    "sampling_rules",
+    "remote_parent",
+    "forced_sampling_per_second",
+    "request_headers",
+    "response_headers",
+    "sensitive_headers",
+    "redacted_query_parameters",
+    "known_methods",
+    "known_grpc_methods",
+    "trusted_proxies",
 ];
 
 const KEYPAIR_KEYS: [&str; 2] = ["key_file", "cert_file"];
@@ -261,3 +274,6 @@ const KEYPAIR_KEYS: [&str; 2] = ["key_file", "cert_file"];
 /// Teleport's words.
 const ON: [&str; 6] = ["yes", "yeah", "y", "true", "1", "on"];
 const OFF: [&str; 6] = ["no", "nope", "n", "false", "0", "off"];
+
+#[cfg(all(test, feature = "yaml"))]
+mod tests;

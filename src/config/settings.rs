@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -5,8 +6,9 @@ use opentelemetry::KeyValue;
 
 use super::section;
 use super::{ConfigError, ExporterUrl, KeyPair, Problem, Target, TracingServiceConfig};
-use crate::context::ResponseHeader;
-use crate::sampling::SamplingRate;
+use crate::context::{Network, ResponseHeader};
+use crate::record::Capture;
+use crate::sampling::{RemoteParent, Sampling, SamplingRate, SamplingRule};
 
 impl TracingServiceConfig {
     /// The settings, in types that hold valid values only; `None` when recording is off, in which
@@ -26,18 +28,20 @@ impl TracingServiceConfig {
                 Ok(Some(Settings { exporter_url, sampling_rate, config: self }))
             }
             _ => {
-                let problem = |(key, message)| Problem::new(None, section::path(key), message);
+                let problem = |(key, message): (String, String)| {
+                    Problem::new(None, section::path(&key), message)
+                };
                 Err(ConfigError::new(contradictions.into_iter().map(problem).collect()))
             }
         }
     }
 
     /// What the types of the fields cannot rule out, with the key to correct.
-    pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn contradictions(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
         if self.enabled && self.exporter_url.is_none() {
             found.push((
-                "exporter_url",
+                "exporter_url".to_owned(),
                 "missing, although tracing is enabled: write for example grpc://collector:4317"
                     .to_owned(),
             ));
@@ -45,16 +49,21 @@ impl TracingServiceConfig {
         if let Some(rate) = self.sampling_rate_per_million
             && SamplingRate::try_from(rate).is_err()
         {
-            found.push(("sampling_rate_per_million", section::rate_must_be(rate)));
+            found.push((
+                "sampling_rate_per_million".to_owned(),
+                section::sampling::rate_must_be(rate),
+            ));
         }
         if self.service_name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-            found.push(("service_name", section::MUST_NOT_BE_EMPTY.to_owned()));
+            found.push(("service_name".to_owned(), section::MUST_NOT_BE_EMPTY.to_owned()));
         }
         for attribute in &self.resource_attributes {
             if let Err(message) = section::attribute_name(attribute.key.as_str()) {
-                found.push(("resource_attributes", message.to_owned()));
+                found.push(("resource_attributes".to_owned(), message.to_owned()));
             }
         }
+        found.extend(section::sampling::contradictions(&self.sampling_rules));
+        found.extend(section::capture::contradictions(&self.capture));
         let useless = match self.exporter_url.as_ref().map(ExporterUrl::target) {
             Some(Target::Http { tls: false, .. }) => {
                 "certificates have no use with an http URL, which is never TLS: \
@@ -66,10 +75,10 @@ impl TracingServiceConfig {
             Some(Target::Http { tls: true, .. } | Target::Grpc { .. }) | None => return found,
         };
         if !self.ca_certs.is_empty() {
-            found.push(("ca_certs", useless.to_owned()));
+            found.push(("ca_certs".to_owned(), useless.to_owned()));
         }
         if !self.keypairs.is_empty() {
-            found.push(("keypairs", useless.to_owned()));
+            found.push(("keypairs".to_owned(), useless.to_owned()));
         }
         found
     }
@@ -92,9 +101,37 @@ impl<'a> Settings<'a> {
         self.sampling_rate
     }
 
-    /// No rate was written, so that no trace begins here: worth a warning at start.
+    /// No rate was written, nor a rule that records, so that no trace begins here: worth a warning
+    /// at start.
     pub(crate) fn rate_is_missing(self) -> bool {
+        let is_never = |rule: &SamplingRule| rule.rate() == SamplingRate::NEVER;
         self.config.sampling_rate_per_million.is_none()
+            && self.config.sampling_rules.iter().all(is_never)
+    }
+
+    /// The rate for all, and the rules for some.
+    pub(crate) fn sampling(self) -> Sampling {
+        let rules = self.config.sampling_rules.iter().cloned();
+        rules.fold(Sampling::new(self.sampling_rate), Sampling::rule)
+    }
+
+    pub(crate) fn remote_parent(self) -> RemoteParent {
+        self.config.remote_parent
+    }
+
+    /// `None` is no limit.
+    pub(crate) fn forced_sampling_per_second(self) -> Option<NonZeroU32> {
+        self.config.forced_sampling_per_second
+    }
+
+    /// Names no secret header without consent, and no binary one.
+    pub(crate) fn capture(self) -> &'a Capture {
+        &self.config.capture
+    }
+
+    /// Empty means that no proxy is believed.
+    pub(crate) fn trusted_proxies(self) -> &'a [Network] {
+        &self.config.trusted_proxies
     }
 
     /// For [`env::service_name`](super::env::service_name); never blank.

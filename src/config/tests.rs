@@ -1,10 +1,19 @@
 use std::collections::HashMap;
 
+use http::HeaderName;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, MapDeserializer};
 
 use super::*;
-use crate::sampling::SamplingRate;
+use crate::sampling::{Sampling, SamplingRate};
+
+fn health_checks() -> SamplingRule {
+    SamplingRule::new(SamplingRate::NEVER).path_prefix("/healthz")
+}
+
+fn orders() -> SamplingRule {
+    SamplingRule::new(SamplingRate::ALWAYS).method("POST").route("/orders/{id}")
+}
 
 fn url(text: &str) -> ExporterUrl {
     text.parse().unwrap()
@@ -18,6 +27,13 @@ fn settings_written_in_code_arrive() {
         .resource_attribute(KeyValue::new("team", "a"))
         .resource_attributes([KeyValue::new("zone", 7), KeyValue::new("team", "b")])
         .response_header(ResponseHeader::TraceResponse)
+        .sampling_rule(health_checks())
+        .sampling_rule(orders())
+        .remote_parent(RemoteParent::Link)
+        .forced_sampling_per_second(NonZeroU32::MIN)
+        .capture(Capture::default().known_methods(["GET"]))
+        .trusted_proxies(["10.0.0.0/8".parse().unwrap()])
+        .trusted_proxies(["::1".parse().unwrap()])
         .ca_certs(["/ca.pem"])
         .ca_certs(["/other.pem"])
         .keypair("/key.pem", "/cert.pem");
@@ -32,6 +48,17 @@ fn settings_written_in_code_arrive() {
         "the later one of a name stands"
     );
     assert_eq!(settings.response_header(), ResponseHeader::TraceResponse);
+    assert_eq!(
+        settings.sampling(),
+        Sampling::new(SamplingRate::ALWAYS).rule(health_checks()).rule(orders())
+    );
+    assert_eq!(settings.remote_parent(), RemoteParent::Link);
+    assert_eq!(settings.forced_sampling_per_second(), Some(NonZeroU32::MIN));
+    assert_eq!(settings.capture(), &Capture::default().known_methods(["GET"]));
+    assert_eq!(
+        settings.trusted_proxies(),
+        ["10.0.0.0/8", "::1"].map(|network| network.parse().unwrap())
+    );
     assert_eq!(settings.ca_certs(), ["/ca.pem", "/other.pem"].map(PathBuf::from));
     assert_eq!(
         settings.keypairs(),
@@ -50,12 +77,27 @@ fn defaults_are_teleports() {
     assert!(settings.rate_is_missing());
     assert_eq!(settings.service_name(), None);
     assert_eq!(settings.response_header(), ResponseHeader::ServerTiming);
+    assert_eq!(settings.sampling(), Sampling::new(SamplingRate::NEVER));
+    assert_eq!(settings.remote_parent(), RemoteParent::Trust);
+    assert_eq!(settings.forced_sampling_per_second(), None);
+    assert_eq!(settings.capture(), &Capture::default());
+    assert_eq!(settings.trusted_proxies(), []);
 }
 
 #[test]
-fn a_rate_of_zero_is_not_a_missing_rate() {
-    let config = TracingServiceConfig::new(url("collector")).sampling_rate_per_million(0);
-    assert!(!config.check().unwrap().unwrap().rate_is_missing());
+fn a_rate_is_missing_when_nothing_says_what_to_record() {
+    let config = || TracingServiceConfig::new(url("collector"));
+    let cases = [
+        (config(), true, "nothing"),
+        (config().sampling_rate_per_million(0), false, "a rate of zero is meant"),
+        (config().sampling_rule(orders()), false, "a rule does, and the rest is not to be"),
+        (config().sampling_rule(health_checks()), true, "a rule that only says what not to"),
+        (config().sampling_rule(health_checks()).sampling_rule(orders()), false, "one of two"),
+        (config().sampling_rule(health_checks()).sampling_rate_per_million(1), false, "a rate"),
+    ];
+    for (config, expected, reason) in cases {
+        assert_eq!(config.check().unwrap().unwrap().rate_is_missing(), expected, "{reason}");
+    }
 }
 
 #[test]
@@ -88,7 +130,50 @@ fn contradictions_in_code_read_as_in_documents() {
         .service_name(" ")
         .resource_attribute(KeyValue::new("", 1))
         .resource_attribute(KeyValue::new("service.name", "x"));
+    let rule = |per_million: u32| SamplingRule::new(per_million.try_into().unwrap());
+    let rules = [
+        rule(0),
+        rule(1).method("GET").path_prefix("/a"),
+        rule(2).path_prefix("/a/b").method("GET"),
+        rule(1).path_prefix("/a/c").method("GET"),
+        rule(2).method("get").path_prefix("a").route(" ").grpc_service("/x"),
+    ]
+    .into_iter()
+    .fold(TracingServiceConfig::new(url("h")), TracingServiceConfig::sampling_rule);
+    let shown = Capture::default()
+        .request_headers(["x-a", "cookie"].map(HeaderName::from_static))
+        .response_headers(["x-a-bin"].map(HeaderName::from_static))
+        .redacted_query_parameters(["sig", ""])
+        .known_methods(["GET", "a b"])
+        .known_grpc_methods(["/x"]);
+    let shown = TracingServiceConfig::new(url("h")).capture(shown);
     let cases = [
+        (
+            rules,
+            "tracing_service.sampling_rules[0]: a rule without a condition would match every \
+             request, and no rule after it would count: add one of method, path_prefix, route, \
+             grpc_service, or set the `sampling_rate_per_million` of the section\n\
+             tracing_service.sampling_rules[2]: never counts: sampling_rules[1] before it has \
+             another rate for all of its requests, and the first rule that matches wins\n\
+             tracing_service.sampling_rules[4].method: methods are case-sensitive, did you mean \
+             `GET`?\n\
+             tracing_service.sampling_rules[4].path_prefix: must be a path that begins with `/`, \
+             not \"a\"\n\
+             tracing_service.sampling_rules[4].route: must not be empty\n\
+             tracing_service.sampling_rules[4].grpc_service: must be the full name of a service, \
+             such as shop.Inventory, without `/`, not \"/x\"",
+        ),
+        (
+            shown,
+            "tracing_service.request_headers[1]: cookie holds secrets: write \
+             `sensitive_headers: yes` to have them in spans, or remove it\n\
+             tracing_service.response_headers[0]: x-a-bin holds binary metadata of gRPC, which is never \
+             shown: remove it\n\
+             tracing_service.redacted_query_parameters[1]: must not be empty\n\
+             tracing_service.known_methods[1]: must be a method such as GET, not \"a b\"\n\
+             tracing_service.known_grpc_methods[0]: must be a method such as \
+             shop.Inventory/Count, not \"/x\"",
+        ),
         (
             no_url,
             "tracing_service.exporter_url: missing, although tracing is enabled: \
@@ -129,11 +214,15 @@ fn every_format_of_serde_can_hold_the_section() {
         .sampling_rate_per_million(10)
         .ca_certs(["/ca.pem"])
         .keypair("/k", "/c")
-        .resource_attributes([KeyValue::new("a", 1.5), KeyValue::new("b", true)]);
+        .resource_attributes([KeyValue::new("a", 1.5), KeyValue::new("b", true)])
+        .sampling_rule(health_checks())
+        .capture(Capture::default().request_headers([HeaderName::from_static("x-a")]));
     let text = r#"{
         "enabled": true, "exporter_url": "collector", "sampling_rate_per_million": 10,
         "ca_certs": ["/ca.pem"], "https_keypairs": [{"key_file": "/k", "cert_file": "/c"}],
-        "resource_attributes": {"a": 1.5, "b": true}, "service_name": null
+        "resource_attributes": {"a": 1.5, "b": true}, "service_name": null,
+        "sampling_rules": [{"path_prefix": "/healthz", "sampling_rate_per_million": 0}],
+        "request_headers": ["X-A"]
     }"#;
     let parsed: TracingServiceConfig = serde_json::from_str(text).unwrap();
     assert_eq!(parsed, expected, "a streaming deserializer");
@@ -178,6 +267,9 @@ fn a_section_inside_another_type_reports_all_problems_on_one_line() {
                    tracing_service.exporter_url: must be text, not 1: put it in quotes; \
                    tracing_service.url: unknown key, known are enabled, exporter_url, \
                    sampling_rate_per_million, ca_certs, https_keypairs, keypairs, service_name, \
-                   resource_attributes, response_header";
+                   resource_attributes, response_header, sampling_rules, remote_parent, \
+                   forced_sampling_per_second, request_headers, response_headers, \
+                   sensitive_headers, redacted_query_parameters, known_methods, \
+                   known_grpc_methods, trusted_proxies";
     assert!(error.starts_with(message), "{error}");
 }

@@ -24,9 +24,9 @@ pub struct Capture {
     pub(crate) request_headers: Vec<CapturedHeader>,
     pub(crate) response_headers: Vec<CapturedHeader>,
     pub(crate) sensitive_headers: bool,
-    redacted_query_parameters: Vec<Cow<'static, str>>,
-    known_methods: Vec<Cow<'static, str>>,
-    known_grpc_methods: Option<Vec<String>>,
+    pub(crate) redacted_query_parameters: Vec<Cow<'static, str>>,
+    pub(crate) known_methods: Vec<Cow<'static, str>>,
+    pub(crate) known_grpc_methods: Option<Vec<String>>,
 }
 
 /// A header that is shown, with the keys under which it is.

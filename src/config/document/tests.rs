@@ -1,8 +1,13 @@
+use std::num::NonZeroU32;
+
+use http::HeaderName;
 use opentelemetry::KeyValue;
 use proptest::prelude::*;
 
 use super::*;
 use crate::context::ResponseHeader;
+use crate::record::Capture;
+use crate::sampling::{SamplingRate, SamplingRule};
 
 fn read(yaml: &str) -> Result<TracingServiceConfig, ConfigError> {
     TracingServiceConfig::from_yaml_str(yaml)
@@ -60,7 +65,22 @@ fn the_example_of_the_module_is_read() {
         .resource_attributes([
             KeyValue::new("deployment.environment.name", "production"),
             KeyValue::new("team.oncall", true),
-        ]);
+        ])
+        .sampling_rule(SamplingRule::new(SamplingRate::NEVER).path_prefix("/healthz"))
+        .sampling_rule(SamplingRule::new(SamplingRate::ALWAYS).method("POST").route("/orders/{id}"))
+        .sampling_rule(
+            SamplingRule::new(100_000.try_into().unwrap()).grpc_service("shop.Inventory"),
+        )
+        .forced_sampling_per_second(NonZeroU32::new(100).unwrap())
+        .capture(
+            Capture::default()
+                .request_headers([HeaderName::from_static("x-request-id")])
+                .response_headers([HeaderName::from_static("x-cache")])
+                .redacted_query_parameters(["token", "sig"])
+                .known_methods(["GET", "POST"])
+                .known_grpc_methods(["shop.Inventory/Count"]),
+        )
+        .trusted_proxies(["10.0.0.0/8", "::1"].map(|network| network.parse().unwrap()));
     assert_eq!(read(&example.join("\n")).unwrap(), expected);
 }
 
@@ -291,7 +311,10 @@ fn broken_sections_are_reported_in_full() {
             "tracing_service:\n  enabled: yes\n  exporter_url: h\n  headers: {a: b}\n",
             "line 4, column 3: tracing_service.headers: unknown key, known are enabled, \
              exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
-             service_name, resource_attributes, response_header",
+             service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
+             forced_sampling_per_second, request_headers, response_headers, \
+             sensitive_headers, redacted_query_parameters, known_methods, \
+             known_grpc_methods, trusted_proxies",
             "a key without one",
         ),
         (
@@ -501,7 +524,10 @@ fn broken_sections_are_reported_in_full() {
              or one of no, nope, n, false, 0, off, not \"jes\"\n\
              line 5, column 3: tracing_service.rate: unknown key, known are enabled, \
              exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
-             service_name, resource_attributes, response_header",
+             service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
+             forced_sampling_per_second, request_headers, response_headers, \
+             sensitive_headers, redacted_query_parameters, known_methods, \
+             known_grpc_methods, trusted_proxies",
             "several at once, in the order of the document",
         ),
         (
@@ -553,7 +579,10 @@ fn broken_sections_are_reported_in_full() {
              grpcs, http, https or file\n\
              line 3, column 3: tracing_service.colour: unknown key, known are enabled, \
              exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
-             service_name, resource_attributes, response_header",
+             service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
+             forced_sampling_per_second, request_headers, response_headers, \
+             sensitive_headers, redacted_query_parameters, known_methods, \
+             known_grpc_methods, trusted_proxies",
             "the place to correct is at the anchor",
         ),
     ];
@@ -715,7 +744,8 @@ proptest! {
     #[test]
     fn any_section_is_read_or_refused_without_a_neighbouring_secret(
         lines in proptest::collection::vec(
-            "(  )?(enabled|exporter_url|ca_certs|keypairs|key_file|resource_attributes|-|x)?: ?\
+            "(  )?(enabled|exporter_url|ca_certs|keypairs|key_file|resource_attributes|-|x|\
+             sampling_rules|- path_prefix|method|request_headers|known_methods|trusted_proxies)?: ?\
              (yes|&a|\\*a|\\[|\\]|\\{|\\}|'|\"|-1|1e9|!!int|http://h|\\||>|~|[ -~é]{0,6})",
             0..8,
         )

@@ -42,6 +42,52 @@ impl<'a> Field<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
+    /// The items of a list, each one once, without those that cannot be read.
+    pub(super) fn set_of<T: PartialEq>(
+        &self,
+        expected: &str,
+        problems: &mut Problems,
+        read: impl Fn(&Self) -> Result<T, Problem>,
+    ) -> Vec<T> {
+        let items = problems.keep(self.items(expected)).unwrap_or_default();
+        let mut set = Vec::with_capacity(items.len());
+        for item in items {
+            if let Some(item) = problems.keep(read(&item))
+                && !set.contains(&item)
+            {
+                set.push(item);
+            }
+        }
+        set
+    }
+
+    pub(super) fn whole_number(&self) -> Option<u32> {
+        match &self.node.value {
+            Value::Int(number) => u32::try_from(*number).ok(),
+            // Variables of the environment are text to those who read them.
+            Value::Text(digits) => {
+                digits.parse().ok().filter(|number: &u32| number.to_string() == *digits)
+            }
+            _ => None,
+        }
+    }
+
+    /// One of several words, in any case.
+    pub(super) fn word<T: Copy, const N: usize>(
+        &self,
+        words: &[(&str, T); N],
+    ) -> Result<T, Problem> {
+        let written = self.node.as_text();
+        let is_written = |word| written.is_some_and(|text| text.eq_ignore_ascii_case(word));
+        match words.iter().find(|(word, _)| is_written(word)) {
+            Some(&(_, meant)) => Ok(meant),
+            None => {
+                let words = words.each_ref().map(|(word, _)| *word).join(", ");
+                Err(self.must_be(&format!("one of {words}")))
+            }
+        }
+    }
+
     pub(super) fn unknown_key(&self, known: &[&'static str]) -> Problem {
         self.at_key(match nearest(self.key, known) {
             Some(meant) => format!("unknown key, did you mean `{meant}`?"),
