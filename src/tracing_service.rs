@@ -23,7 +23,7 @@ use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, 
 use crate::record::{RecordedSpan, SpanLimits, encode_resource, encode_scope};
 use crate::sampling::SamplingRate;
 use crate::sink;
-use crate::trace::{self, Recording, TraceLayer};
+use crate::trace::{self, Recording, SCOPE, TraceLayer, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
 ///
@@ -239,6 +239,7 @@ impl TraceLayer {
             limits: SpanLimits::default(),
             recording: tracing.recording,
             response_header: tracing.response_header,
+            metrics: trace::Metrics::default(),
         })
     }
 }
@@ -366,7 +367,5 @@ fn resource(settings: Settings<'_>, service_name: &str) -> Vec<KeyValue> {
     resource
 }
 
-const SCOPE: &str = "tower-otlp";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a service that was dropped goes on delivering.
 const DEADLINE_WHEN_DROPPED: Duration = Duration::from_secs(5);
