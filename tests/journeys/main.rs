@@ -5,6 +5,8 @@ mod grpc_server;
 mod handles;
 mod http_endings;
 mod http_server;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod parents;
 mod response;
 mod sdk;
