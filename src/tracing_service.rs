@@ -23,7 +23,7 @@ use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, 
 use crate::record::{RecordedSpan, SpanLimits, encode_scope};
 use crate::sampling::SamplingRate;
 use crate::sink;
-use crate::trace::{self, Recording, TraceLayer};
+use crate::trace::{self, Recording, SCOPE, TraceLayer, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
 ///
@@ -245,6 +245,7 @@ impl TraceLayer {
             limits: SpanLimits::default(),
             recording: tracing.recording,
             response_header: tracing.response_header,
+            metrics: trace::Metrics::default(),
         })
     }
 }
@@ -314,7 +315,5 @@ fn built_without(feature: &str, target: &str) -> StartError {
     ))
 }
 
-const SCOPE: &str = "tower-otlp";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a service that was dropped goes on delivering.
 const DEADLINE_WHEN_DROPPED: Duration = Duration::from_secs(5);

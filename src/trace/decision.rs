@@ -9,6 +9,7 @@ use opentelemetry::trace::{SpanId, TraceContextExt};
 
 use super::exchange::Exchange;
 use super::layer::{Recording, Settings};
+use super::metrics::Measured;
 use super::observation::Observation;
 use super::semconv::{Protocol, RequestHead};
 use super::span::ActiveSpan;
@@ -22,6 +23,10 @@ pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Ob
     if is_otlp(request) || Context::is_current_telemetry_suppressed() {
         return Observation::Off;
     }
+    measured(settings, request, traced(settings, request))
+}
+
+fn traced(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
     let Recording::On(rate) = settings.recording else { return hand_through(request) };
 
     let parent = Parent::of(request);
@@ -40,12 +45,35 @@ pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Ob
     if sampled {
         let started = settings.intake.clock().ticks();
         let protocol = Protocol::of(request.method, request.headers);
-        let span =
+        let (span, context) =
             ActiveSpan::start(settings, trace_context, parent_id, request, protocol, started);
+        let span = (Some(span), Some(context));
         Observation::Live(Exchange::new(settings, request, protocol, started, span))
     } else {
         Observation::Unrecorded(unrecorded(&trace_context, Remote::No))
     }
+}
+
+/// Adds the measurements, if there are any. For them also a request that is not recorded is
+/// watched to its end.
+fn measured(
+    settings: &Arc<Settings>,
+    request: &RequestHead<'_>,
+    traced: Observation,
+) -> Observation {
+    let Some(measured) = Measured::start(&settings.metrics, request) else { return traced };
+    let unrecorded = |context| {
+        let started = settings.intake.clock().ticks();
+        let protocol = Protocol::of(request.method, request.headers);
+        Exchange::new(settings, request, protocol, started, (None, context))
+    };
+    let mut exchange = match traced {
+        Observation::Off => unrecorded(None),
+        Observation::Unrecorded(context) => unrecorded(Some(context)),
+        Observation::Live(exchange) => exchange,
+    };
+    exchange.measure(measured);
+    Observation::Live(exchange)
 }
 
 /// The span that a request continues.

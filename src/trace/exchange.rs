@@ -2,16 +2,18 @@
 //!
 //! One [`Exchange`] is made when the request arrives, moves from the service into the future and
 //! from there into the body, and is ended once: by [`Exchange::end`], or by being dropped. What
-//! there is to end, a span, is its own.
+//! there is to end, a span and measurements, is its own.
 
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode, header};
-use http_body::Body;
+use http_body::{Body, Frame};
 use opentelemetry::Context;
 
 use super::layer::Settings;
+use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
 use super::server_span::{self, Entered};
 use super::span::ActiveSpan;
@@ -36,10 +38,12 @@ pub(super) enum End<'a> {
 #[derive(Debug)]
 pub(super) struct Exchange {
     settings: Arc<Settings>,
-    /// In force while the inner service runs.
-    context: Context,
-    /// Absent only when it has ended.
+    /// In force while the inner service runs. Absent when tracing is disabled and no trace came.
+    context: Option<Context>,
+    /// Absent when the request is not recorded, or has ended.
     span: Option<ActiveSpan>,
+    /// Absent when the request is not measured, or has ended.
+    measured: Option<Measured>,
     /// Reading of the pipeline's clock.
     started: u64,
     protocol: Protocol,
@@ -79,12 +83,13 @@ impl Exchange {
         request: &RequestHead<'_>,
         protocol: Protocol,
         started: u64,
-        (span, context): (ActiveSpan, Context),
+        (span, context): (Option<ActiveSpan>, Option<Context>),
     ) -> Self {
         Self {
             settings: Arc::clone(settings),
             context,
-            span: Some(span),
+            span,
+            measured: None,
             started,
             protocol,
             method: match *request.method {
@@ -98,10 +103,15 @@ impl Exchange {
         }
     }
 
+    pub(super) fn measure(&mut self, measured: Measured) {
+        self.measured = Some(measured);
+    }
+
     /// Puts the span in force for the inner service, which starts to run.
-    pub(super) fn enter(&mut self) -> Entered {
+    pub(super) fn enter(&mut self) -> Option<Entered> {
         self.running = true;
-        server_span::enter(&self.context, self.span.is_some().then_some(&self.context))
+        let context = self.context.as_ref()?;
+        Some(server_span::enter(context, self.span.is_some().then_some(context)))
     }
 
     /// The inner service has returned.
@@ -145,12 +155,19 @@ impl Exchange {
         Rest::Body { length }
     }
 
+    /// A frame of the response's body is passed on.
+    pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let (Some(measured), Some(data)) = (&mut self.measured, frame.data_ref()) {
+            measured.passed(data.remaining());
+        }
+    }
+
     /// Ends the exchange. Its context is returned: it may stay in force, but its span is inert.
-    pub(super) fn end(mut self, end: End<'_>) -> Context {
+    pub(super) fn end(mut self, end: End<'_>) -> Option<Context> {
         // The `Display` of an error is the service's, too, and may panic.
         self.running = true;
         self.finish(end);
-        std::mem::take(&mut self.context)
+        self.context.take()
     }
 
     fn finish(&mut self, end: End<'_>) {
@@ -166,6 +183,10 @@ impl Exchange {
         let elapsed = self.settings.intake.clock().ticks().saturating_sub(self.started);
         if let Some(span) = self.span.take() {
             span.end(&self.settings, &outcome, description, elapsed);
+        }
+        // After the span: an instrument may be the user's, and may panic.
+        if let Some(measured) = self.measured.take() {
+            measured.end(&outcome, elapsed);
         }
     }
 }
@@ -190,6 +211,6 @@ impl fmt::Debug for End<'_> {
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

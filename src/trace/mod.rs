@@ -76,6 +76,36 @@
 //! The addresses of peers are not recorded yet. The method of a gRPC call is what the client
 //! called, also when nobody serves it: the layer cannot know.
 //!
+//! # What is measured
+//!
+//! Nothing, until [`TraceLayer::metrics`](TraceLayer#method.metrics) gives the layer an OpenTelemetry meter provider (cargo
+//! feature `metrics`). Then every request counts, also one that is not recorded, and also when
+//! tracing is disabled:
+//!
+//! | instrument, unit | attributes |
+//! |---|---|
+//! | `http.server.request.duration`, histogram, `s` | `http.request.method`, `url.scheme`, `http.route`, `http.response.status_code`, `error.type`, `network.protocol.version` |
+//! | `http.server.active_requests`, up-down counter, `{request}` | `http.request.method`, `url.scheme` |
+//! | `http.server.request.body.size`, `http.server.response.body.size`, histograms, `By`; only with [`TraceLayer::body_size_metrics`](TraceLayer#method.body_size_metrics) | as the duration |
+//! | `rpc.server.call.duration`, histogram, `s` | `rpc.system.name`, `rpc.method`, `rpc.response.status_code`, `error.type` |
+//!
+//! A gRPC call counts as a call and not as an HTTP request. A duration is that of the span, if
+//! there is one, to the nanosecond, and so is `error.type`. A request is active for as long as its
+//! span would last, however it ends.
+//!
+//! An attribute of a metric must not take any value that a client likes, as one of a span may:
+//!
+//! - `url.scheme` is `https` where the request says so, otherwise `http`;
+//! - `rpc.method` is `_OTHER` when the call ends with `UNIMPLEMENTED`, as then the client may have
+//!   made the method up, and for names longer than 255 bytes. A layer inside may also refuse calls
+//!   without a look at their method; so beyond 1000 methods that were answered with `OK`, and 100
+//!   that never were, the others are `_OTHER`, too;
+//! - `server.address` and `server.port` are left out.
+//!
+//! The attribute sets are kept ready, so that measuring allocates nothing once they have been seen:
+//! those of up to 1024 combinations of method, route, scheme and version, with up to 24 ends each.
+//! What goes beyond is measured all the same, at the price of making the set each time.
+//!
 //! # What the service sees
 //!
 //! While the service and its response body run or are dropped, the span stands in the
@@ -95,7 +125,8 @@
 //!
 //! # What is never traced
 //!
-//! Requests that bring spans: `POST /v1/traces` and the OTLP `TraceService`.
+//! Requests that bring spans: `POST /v1/traces` and the OTLP `TraceService`. And requests that are
+//! made while telemetry is suppressed in the OpenTelemetry `Context`. Nor are they measured.
 
 mod body;
 mod decision;
@@ -107,6 +138,8 @@ mod interceptor;
 mod layer;
 #[cfg(feature = "tracing")]
 mod log;
+#[cfg_attr(not(feature = "metrics"), path = "metrics/off.rs")]
+mod metrics;
 mod observation;
 mod pool;
 mod semconv;
@@ -122,7 +155,11 @@ pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Settings};
 #[cfg(feature = "tracing")]
 pub use log::WithTraceIds;
+pub(crate) use metrics::Metrics;
 pub use service::Trace;
 
+/// The instrumentation scope of the layers' spans and metrics, and its version.
+pub(crate) const SCOPE: &str = "tower-otlp";
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of the semantic conventions that the attributes' names are from.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";

@@ -25,7 +25,7 @@ impl Observation {
         match self {
             Self::Off => None,
             Self::Unrecorded(context) => Some(server_span::enter(context, None)),
-            Self::Live(exchange) => Some(exchange.enter()),
+            Self::Live(exchange) => exchange.enter(),
         }
     }
 
@@ -39,7 +39,7 @@ impl Observation {
     /// belongs to the trace.
     pub(super) fn end(&mut self, end: End<'_>) {
         *self = match std::mem::take(self) {
-            Self::Live(exchange) => Self::Unrecorded(exchange.end(end)),
+            Self::Live(exchange) => exchange.end(end).map_or(Self::Off, Self::Unrecorded),
             other => other,
         };
     }

@@ -7,6 +7,8 @@ mod handles;
 mod http_endings;
 mod http_server;
 mod interceptor;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod parents;
 mod response;
 mod sdk;

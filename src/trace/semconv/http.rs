@@ -64,7 +64,7 @@ pub(super) fn verdict<'a>(status: Option<&'a StatusCode>, end: End<'a>) -> Verdi
 
 /// The route that an axum `Router` matched. Only seen by layers inside the router
 /// (`Router::layer`, `Router::route_layer`).
-fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
+pub(in crate::trace) fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
     #[cfg(feature = "axum")]
     return head.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str());
     #[cfg(not(feature = "axum"))]
@@ -75,7 +75,7 @@ fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
 }
 
 /// The methods of RFC 9110, PATCH (RFC 5789) and QUERY, in exactly this case.
-fn is_known(method: &str) -> bool {
+pub(in crate::trace) fn is_known(method: &str) -> bool {
     matches!(
         method,
         "GET"
@@ -91,7 +91,7 @@ fn is_known(method: &str) -> bool {
     )
 }
 
-fn version(version: Version) -> Option<&'static str> {
+pub(in crate::trace) fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_09 => Some("0.9"),
         Version::HTTP_10 => Some("1.0"),
