@@ -11,9 +11,10 @@ use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body;
 use opentelemetry::Context;
 
-use super::layer::Settings;
+use super::cause::{AsError, Cause};
+use super::layer::{Settings, Side};
 use super::semconv::{self, Protocol, RequestHead};
-use super::server_span::{self, Entered};
+use super::server_span::{self, Entered, Serving};
 use super::span::ActiveSpan;
 use crate::grpc_status::GrpcStatus;
 
@@ -25,7 +26,7 @@ pub(super) enum End<'a> {
     /// The same, and it ended with these trailers, or with gRPC's in its head.
     Trailers(&'a HeaderMap),
     /// The service, or the response body, ended in an error.
-    Error(&'a dyn fmt::Display),
+    Error(Cause<'a>),
     /// The future or the body was dropped before its end.
     Cancelled,
     /// The future or the body was dropped because it panicked.
@@ -101,7 +102,21 @@ impl Exchange {
     /// Puts the span in force for the inner service, which starts to run.
     pub(super) fn enter(&mut self) -> Entered {
         self.running = true;
-        server_span::enter(&self.context, self.span.is_some().then_some(&self.context))
+        let serving = match self.side() {
+            Side::Client => Serving::AsBefore,
+            Side::Server if self.span.is_some() => Serving::Recorded(&self.context),
+            Side::Server => Serving::Unrecorded,
+        };
+        server_span::enter(&self.context, serving)
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.settings.role.side()
+    }
+
+    /// The types of errors that the user has named.
+    pub(super) fn errors(&self) -> &[AsError] {
+        &self.settings.errors
     }
 
     /// The inner service has returned.
@@ -118,7 +133,11 @@ impl Exchange {
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
+        let (side, version) = (self.side(), response.version());
         if let Some(span) = &mut self.span {
+            if side == Side::Client && self.protocol == Protocol::Http {
+                span.answered_in(version);
+            }
             span.answered(response.headers_mut()).map(|ids| response.extensions_mut().insert(ids));
         }
 
@@ -154,7 +173,7 @@ impl Exchange {
     }
 
     fn finish(&mut self, end: End<'_>) {
-        let outcome = semconv::outcome(self.protocol, self.status.as_ref(), end);
+        let outcome = semconv::outcome(self.side(), self.protocol, self.status.as_ref(), end);
         // An error's `Display` is the user's: run before anything is given up.
         let description = match &self.span {
             Some(_) => outcome.verdict.description.text(),

@@ -43,7 +43,7 @@ impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
-    E: fmt::Display,
+    E: fmt::Display + 'static,
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
@@ -58,7 +58,7 @@ where
         match ready!(polled) {
             Ok(response) => Poll::Ready(Ok(respond(response, std::mem::take(this.observation)))),
             Err(error) => {
-                this.observation.end(End::Error(&error));
+                this.observation.fail(&error);
                 Poll::Ready(Err(error))
             }
         }

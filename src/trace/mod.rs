@@ -93,12 +93,14 @@
 //! Requests that bring spans: `POST /v1/traces` and the OTLP `TraceService`.
 
 mod body;
+mod cause;
 mod decision;
 mod exchange;
 mod future;
 mod handle;
 mod layer;
 mod observation;
+mod outgoing;
 mod pool;
 mod semconv;
 mod server_span;
@@ -108,7 +110,8 @@ mod span;
 pub use body::ResponseBody;
 pub use future::ResponseFuture;
 pub use layer::TraceLayer;
-pub(crate) use layer::{Recording, Settings};
+pub(crate) use layer::{Recording, Role, Settings};
+pub use outgoing::ResendCount;
 pub use service::Trace;
 
 /// The version of the semantic conventions that the attributes' names are from.

@@ -1,9 +1,13 @@
 //! What is done for one request besides serving it.
 
+use std::fmt;
+
 use opentelemetry::Context;
 
+use super::cause::Cause;
 use super::exchange::{End, Exchange};
-use super::server_span::{self, Entered};
+use super::layer::Side;
+use super::server_span::{self, Entered, Serving};
 
 /// Moves with the request: from the service into the future, from there into the body.
 #[derive(Debug, Default)]
@@ -13,7 +17,7 @@ pub(super) enum Observation {
     Off,
     /// The trace goes on through this process, in this context, and nothing is to be ended: not
     /// sampled, or over.
-    Unrecorded(Context),
+    Unrecorded(Side, Context),
     /// Something is to be ended when the response has.
     Live(Exchange),
 }
@@ -24,7 +28,12 @@ impl Observation {
     pub(super) fn enter(&mut self) -> Option<Entered> {
         match self {
             Self::Off => None,
-            Self::Unrecorded(context) => Some(server_span::enter(context, None)),
+            Self::Unrecorded(Side::Server, context) => {
+                Some(server_span::enter(context, Serving::Unrecorded))
+            }
+            Self::Unrecorded(Side::Client, context) => {
+                Some(server_span::enter(context, Serving::AsBefore))
+            }
             Self::Live(exchange) => Some(exchange.enter()),
         }
     }
@@ -39,9 +48,17 @@ impl Observation {
     /// belongs to the trace.
     pub(super) fn end(&mut self, end: End<'_>) {
         *self = match std::mem::take(self) {
-            Self::Live(exchange) => Self::Unrecorded(exchange.end(end)),
+            Self::Live(exchange) => Self::Unrecorded(exchange.side(), exchange.end(end)),
             other => other,
         };
+    }
+
+    /// Ends the exchange in an error of the inner service or its body.
+    pub(super) fn fail<E: fmt::Display + 'static>(&mut self, error: &E) {
+        if let Self::Live(exchange) = self {
+            let cause = Cause::of(error, exchange.errors());
+            self.end(End::Error(cause));
+        }
     }
 
     /// Drops `inner` in its context, where it may still write to its span.

@@ -9,9 +9,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::body::ResponseBody;
-use super::decision::observe;
+use super::decision;
 use super::future::ResponseFuture;
-use super::layer::Settings;
+use super::layer::{Settings, Side};
+use super::outgoing;
 use super::semconv::RequestHead;
 
 /// A service that records a span for each request. Made by [`TraceLayer`](super::TraceLayer).
@@ -45,9 +46,9 @@ impl<S> Trace<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Trace<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    S::Error: fmt::Display,
+    S::Error: fmt::Display + 'static,
     ResBody: Body,
-    ResBody::Error: fmt::Display,
+    ResBody::Error: fmt::Display + 'static,
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
@@ -57,8 +58,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let mut observation = observe(&self.settings, &RequestHead::of(&request));
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let mut observation = match self.settings.role.side() {
+            Side::Server => decision::observe(&self.settings, &RequestHead::incoming(&request)),
+            Side::Client => outgoing::observe(&self.settings, &mut request),
+        };
         let entered = observation.enter();
         let inner = self.inner.call(request);
         drop(entered);

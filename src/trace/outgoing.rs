@@ -1,0 +1,152 @@
+//! What to do about a request that leaves: in which trace, recorded or not, and what it tells the
+//! next service.
+
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap, Request};
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::{SpanId, TraceContextExt};
+
+use super::decision::{is_otlp, unrecorded};
+use super::exchange::Exchange;
+use super::layer::{Recording, Role, Settings, Side};
+use super::observation::Observation;
+use super::semconv::{Protocol, RequestHead};
+use super::span::ActiveSpan;
+use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids, inject_baggage};
+use crate::record::Remote;
+use crate::sampling;
+
+/// How often a request was sent before: `http.request.resend_count` of its span.
+///
+/// What sends requests again puts it into the request's extensions; how, is shown
+/// [here](crate::trace#retries). 0, as none at all, is the first attempt, and is not recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number with a name")]
+pub struct ResendCount(pub u32);
+
+/// Decides what to do for a request, and writes into its headers what the next service is to know.
+pub(super) fn observe<B>(settings: &Arc<Settings>, request: &mut Request<B>) -> Observation {
+    if is_otlp(request.method(), request.uri().path()) || Context::is_current_telemetry_suppressed()
+    {
+        return Observation::Off;
+    }
+    let Some(outgoing) = Outgoing::decide(settings, request.extensions()) else {
+        if let Role::Client { propagate_baggage: true } = settings.role {
+            inject_baggage(&Context::current(), request.headers_mut());
+        }
+        return Observation::Off;
+    };
+    outgoing.write(settings, request.headers_mut());
+    outgoing.start(settings, &RequestHead::outgoing(request))
+}
+
+/// A request's place in its trace. Decided first: nothing is built for a span that is not recorded.
+struct Outgoing {
+    /// What the next service is told.
+    trace_context: TraceContext,
+    /// Where the inner service runs, but for the span.
+    context: Context,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A span is to be started, as a child of this one.
+    Recorded { parent: Option<(SpanId, Remote)> },
+    /// No span is recorded, and `context` says so.
+    Unrecorded,
+}
+
+impl Outgoing {
+    /// `None` where there is no trace, and none may start.
+    fn decide(settings: &Settings, extensions: &Extensions) -> Option<Self> {
+        let current = Context::current();
+        let parent = Parent::of(&current, extensions);
+        let Recording::On(rate) = settings.recording else {
+            // What came goes on as it came: no span of ours stands in between.
+            let Parent { trace_context, remote, is_current } = parent?;
+            let context = if is_current { current } else { unrecorded(&trace_context, remote) };
+            return Some(Self { trace_context, context, kind: Kind::Unrecorded });
+        };
+        let says = match &parent {
+            None => sampling::Parent::Absent,
+            Some(parent) if parent.trace_context.is_sampled() => sampling::Parent::Sampled,
+            Some(_) => sampling::Parent::NotSampled,
+        };
+        let parent_id =
+            parent.as_ref().map(|parent| (parent.trace_context.span_id(), parent.remote));
+        let is_current = parent.as_ref().is_some_and(|parent| parent.is_current);
+        let inherited = parent.map_or_else(|| new_trace(&current), |parent| parent.trace_context);
+        let mut own = inherited.traceparent();
+        let sampled = sampling::records(says, rate, own.trace_id);
+        own.span_id = ids::new_span_id();
+        own.flags = (own.flags & RANDOM).with_sampled(sampled);
+        let trace_context = inherited.with_traceparent(own);
+
+        let context = match (is_current, sampled) {
+            // It holds the text that came already, and says already that nothing is recorded.
+            (true, _) => current,
+            (false, true) => trace_context.attach_to(&current),
+            (false, false) => unrecorded(&trace_context, Remote::No),
+        };
+        let kind = if sampled { Kind::Recorded { parent: parent_id } } else { Kind::Unrecorded };
+        Some(Self { trace_context, context, kind })
+    }
+
+    fn write(&self, settings: &Settings, headers: &mut HeaderMap) {
+        match settings.role {
+            Role::Client { propagate_baggage: true } => self.trace_context.inject(headers),
+            Role::Client { propagate_baggage: false } | Role::Server { .. } => {
+                self.trace_context.inject_without_baggage(headers);
+            }
+        }
+    }
+
+    fn start(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
+        let Self { trace_context, context, kind } = self;
+        let Kind::Recorded { parent } = kind else {
+            return Observation::Unrecorded(Side::Client, context);
+        };
+        let started = settings.intake.clock().ticks();
+        let protocol = Protocol::of(request.method, request.headers);
+        let span = ActiveSpan::start(
+            settings,
+            (trace_context, context),
+            parent,
+            request,
+            protocol,
+            started,
+        );
+        Observation::Live(Exchange::new(settings, request, protocol, started, span))
+    }
+}
+
+/// The span that a request is made in.
+struct Parent {
+    trace_context: TraceContext,
+    remote: Remote,
+    /// Whether it is the active span of the current context.
+    is_current: bool,
+}
+
+impl Parent {
+    /// The active span, and without one what the request's extensions say: they go with a request
+    /// into tasks that the context does not follow to.
+    fn of(current: &Context, extensions: &Extensions) -> Option<Self> {
+        if let Some(trace_context) = TraceContext::of(current) {
+            let is_remote = current.span().span_context().is_remote();
+            let remote = if is_remote { Remote::Yes } else { Remote::No };
+            return Some(Self { trace_context, remote, is_current: true });
+        }
+        let trace_context = extensions.get::<TraceContext>()?.clone();
+        Some(Self { trace_context, remote: Remote::No, is_current: false })
+    }
+}
+
+/// A trace that starts here. Its span id is still to be drawn.
+fn new_trace(current: &Context) -> TraceContext {
+    let traceparent =
+        Traceparent { trace_id: ids::new_trace_id(), span_id: SpanId::INVALID, flags: RANDOM };
+    TraceContext::new(traceparent, None, BaggageHeader::from_opentelemetry(current.baggage()))
+}
