@@ -88,9 +88,10 @@ fn failure(error: &(dyn Error + 'static), connecting: bool) -> Option<Failure> {
     }
     #[cfg(feature = "_h2")]
     if let Some(error) = error.downcast_ref::<h2::Error>() {
-        return if error.is_reset() {
+        // What this side resets has another reason, which comes elsewhere.
+        return if error.is_reset() && error.is_remote() {
             Some(Failure::StreamReset)
-        } else if error.is_go_away() {
+        } else if error.is_go_away() && error.is_remote() {
             Some(Failure::ConnectionClosed)
         } else {
             None
