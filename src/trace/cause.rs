@@ -81,6 +81,8 @@ const KNOWN: &[AsError] = &[
     as_error::<tonic::Status>,
     #[cfg(feature = "tonic-channel")]
     as_error::<tonic::transport::Error>,
+    #[cfg(feature = "reqwest")]
+    as_error::<reqwest::Error>,
 ];
 
 /// An error and its sources, the outermost first.
@@ -106,6 +108,12 @@ fn describe_one(error: &(dyn Error + 'static)) -> String {
     if let Some(status) = error.downcast_ref::<tonic::Status>() {
         // The code is recorded as such.
         return cut(status.message(), LONGEST).to_owned();
+    }
+    #[cfg(feature = "reqwest")]
+    if error.is::<reqwest::Error>() {
+        // Ends in the URL, secrets and all, which is recorded without them.
+        let text = describe(error);
+        return text.split(" for url (").next().unwrap_or_default().to_owned();
     }
     describe(error)
 }

@@ -39,6 +39,33 @@ impl<F> ResponseFuture<F> {
     }
 }
 
+impl<F, T, E> ResponseFuture<F>
+where
+    F: Future<Output = Result<T, E>>,
+    E: fmt::Display + 'static,
+{
+    /// Waits for the head, or for an error, which ends the exchange.
+    pub(super) fn poll_head(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(T, Observation), E>> {
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
+        let entered = this.observation.enter();
+        let polled = inner.poll(cx);
+        drop(entered);
+        this.observation.leave();
+
+        match ready!(polled) {
+            Ok(response) => Poll::Ready(Ok((response, std::mem::take(this.observation)))),
+            Err(error) => {
+                this.observation.fail(&error);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
@@ -48,24 +75,13 @@ where
     type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
-        let entered = this.observation.enter();
-        let polled = inner.poll(cx);
-        drop(entered);
-        this.observation.leave();
-
-        match ready!(polled) {
-            Ok(response) => Poll::Ready(Ok(respond(response, std::mem::take(this.observation)))),
-            Err(error) => {
-                this.observation.fail(&error);
-                Poll::Ready(Err(error))
-            }
-        }
+        let head = ready!(self.poll_head(cx));
+        Poll::Ready(head.map(|(response, observation)| respond(response, observation)))
     }
 }
 
-fn respond<B: Body>(
+/// Passes a response on, whose body takes the observation with it.
+pub(super) fn respond<B: Body>(
     mut response: Response<B>,
     mut observation: Observation,
 ) -> Response<ResponseBody<B>> {

@@ -102,6 +102,8 @@ mod layer;
 mod observation;
 mod outgoing;
 mod pool;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod semconv;
 mod server_span;
 mod service;
@@ -112,6 +114,8 @@ pub use future::ResponseFuture;
 pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Role, Settings};
 pub use outgoing::ResendCount;
+#[cfg(feature = "reqwest")]
+pub use reqwest::ReqwestFuture;
 pub use service::Trace;
 
 /// The version of the semantic conventions that the attributes' names are from.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Request};
+use http::{Extensions, HeaderMap, Method, Request};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanId, TraceContextExt};
@@ -28,22 +28,19 @@ pub struct ResendCount(pub u32);
 
 /// Decides what to do for a request, and writes into its headers what the next service is to know.
 pub(super) fn observe<B>(settings: &Arc<Settings>, request: &mut Request<B>) -> Observation {
-    if is_otlp(request.method(), request.uri().path()) || Context::is_current_telemetry_suppressed()
-    {
-        return Observation::Off;
+    // Out of the request while its other parts are read.
+    let mut headers = std::mem::take(request.headers_mut());
+    let (method, path) = (request.method(), request.uri().path());
+    let outgoing = Outgoing::prepare(settings, method, path, request.extensions(), &mut headers);
+    *request.headers_mut() = headers;
+    match outgoing {
+        Some(outgoing) => outgoing.start(settings, &RequestHead::outgoing(request)),
+        None => Observation::Off,
     }
-    let Some(outgoing) = Outgoing::decide(settings, request.extensions()) else {
-        if let Role::Client { propagate_baggage: true } = settings.role {
-            inject_baggage(&Context::current(), request.headers_mut());
-        }
-        return Observation::Off;
-    };
-    outgoing.write(settings, request.headers_mut());
-    outgoing.start(settings, &RequestHead::outgoing(request))
 }
 
 /// A request's place in its trace. Decided first: nothing is built for a span that is not recorded.
-struct Outgoing {
+pub(super) struct Outgoing {
     /// What the next service is told.
     trace_context: TraceContext,
     /// Where the inner service runs, but for the span.
@@ -59,6 +56,28 @@ enum Kind {
 }
 
 impl Outgoing {
+    /// Decides, and tells the next service. `None` where nothing more is to be done.
+    pub(super) fn prepare(
+        settings: &Settings,
+        method: &Method,
+        path: &str,
+        extensions: &Extensions,
+        headers: &mut HeaderMap,
+    ) -> Option<Self> {
+        if is_otlp(method, path) || Context::is_current_telemetry_suppressed() {
+            return None;
+        }
+        let with_baggage = matches!(settings.role, Role::Client { propagate_baggage: true });
+        let outgoing = Self::decide(settings, extensions);
+        match &outgoing {
+            Some(Self { trace_context, .. }) if with_baggage => trace_context.inject(headers),
+            Some(Self { trace_context, .. }) => trace_context.inject_without_baggage(headers),
+            None if with_baggage => inject_baggage(&Context::current(), headers),
+            None => {}
+        }
+        outgoing
+    }
+
     /// `None` where there is no trace, and none may start.
     fn decide(settings: &Settings, extensions: &Extensions) -> Option<Self> {
         let current = Context::current();
@@ -94,16 +113,13 @@ impl Outgoing {
         Some(Self { trace_context, context, kind })
     }
 
-    fn write(&self, settings: &Settings, headers: &mut HeaderMap) {
-        match settings.role {
-            Role::Client { propagate_baggage: true } => self.trace_context.inject(headers),
-            Role::Client { propagate_baggage: false } | Role::Server { .. } => {
-                self.trace_context.inject_without_baggage(headers);
-            }
-        }
+    #[cfg(feature = "reqwest")]
+    pub(super) fn is_recorded(&self) -> bool {
+        matches!(self.kind, Kind::Recorded { .. })
     }
 
-    fn start(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
+    /// Starts the span, if there is to be one.
+    pub(super) fn start(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
         let Self { trace_context, context, kind } = self;
         let Kind::Recorded { parent } = kind else {
             return Observation::Unrecorded(Side::Client, context);

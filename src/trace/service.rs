@@ -12,6 +12,7 @@ use super::body::ResponseBody;
 use super::decision;
 use super::future::ResponseFuture;
 use super::layer::{Settings, Side};
+use super::observation::Observation;
 use super::outgoing;
 use super::semconv::RequestHead;
 
@@ -41,6 +42,27 @@ impl<S> Trace<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    #[cfg(feature = "reqwest")]
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Calls the wrapped service, and leaves the rest to its future.
+    pub(super) fn call_within<R>(
+        &mut self,
+        mut observation: Observation,
+        request: R,
+    ) -> ResponseFuture<S::Future>
+    where
+        S: Service<R>,
+    {
+        let entered = observation.enter();
+        let inner = self.inner.call(request);
+        drop(entered);
+        observation.leave();
+        ResponseFuture::new(inner, observation)
+    }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Trace<S>
@@ -59,15 +81,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let mut observation = match self.settings.role.side() {
+        let observation = match self.settings.role.side() {
             Side::Server => decision::observe(&self.settings, &RequestHead::incoming(&request)),
             Side::Client => outgoing::observe(&self.settings, &mut request),
         };
-        let entered = observation.enter();
-        let inner = self.inner.call(request);
-        drop(entered);
-        observation.leave();
-        ResponseFuture::new(inner, observation)
+        self.call_within(observation, request)
     }
 }
 

@@ -19,6 +19,8 @@ pub(in crate::trace) enum Failure {
     ConnectionClosed,
     #[cfg(feature = "_h2")]
     StreamReset,
+    #[cfg(feature = "reqwest")]
+    Redirect,
 }
 
 impl Failure {
@@ -33,6 +35,8 @@ impl Failure {
             Self::ConnectionClosed => "connection_closed",
             #[cfg(feature = "_h2")]
             Self::StreamReset => "stream_reset",
+            #[cfg(feature = "reqwest")]
+            Self::Redirect => "redirect_error",
         }
     }
 }
@@ -96,6 +100,10 @@ fn failure(error: &(dyn Error + 'static), connecting: bool) -> Option<Failure> {
         } else {
             None
         };
+    }
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        return error.is_redirect().then_some(Failure::Redirect);
     }
     #[cfg(feature = "tonic")]
     if error.is::<tonic::TimeoutExpired>() {

@@ -35,7 +35,7 @@ use crate::support::server::{VERSIONS, serve};
 use crate::support::spans::{next, next_summary, summary, text};
 
 /// Answers each HTTP/1 connection with this, and closes it.
-async fn says(answer: &'static [u8]) -> SocketAddr {
+pub(super) async fn says(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

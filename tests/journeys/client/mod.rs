@@ -5,6 +5,8 @@ mod failures;
 mod grpc;
 mod http;
 mod parents;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 
 use std::net::SocketAddr;
 
