@@ -8,14 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Buf;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, Version, header};
 use http_body::{Body, Frame};
 use opentelemetry::Context;
 
-use super::layer::Settings;
+use super::cause::{AsError, Cause};
+use super::layer::{Settings, Side};
 use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
-use super::server_span::{self, Entered};
+use super::server_span::{self, Entered, Serving};
 use super::span::ActiveSpan;
 use crate::grpc_status::GrpcStatus;
 
@@ -27,7 +28,7 @@ pub(super) enum End<'a> {
     /// The same, and it ended with these trailers, or with gRPC's in its head.
     Trailers(&'a HeaderMap),
     /// The service, or the response body, ended in an error.
-    Error(&'a dyn fmt::Display),
+    Error(Cause<'a>),
     /// The future or the body was dropped before its end.
     Cancelled,
     /// The future or the body was dropped because it panicked.
@@ -48,6 +49,8 @@ pub(super) struct Exchange {
     started: u64,
     protocol: Protocol,
     method: Method,
+    /// Absent as long as a client has no answer: what is agreed on shows there.
+    version: Option<Version>,
     status: Option<StatusCode>,
     /// Whether code of the inner service is running right now. Found true by `drop`, it panicked:
     /// `std::thread::panicking` cannot tell, because a panic may have been caught in between, or
@@ -97,6 +100,10 @@ impl Exchange {
                 http::Method::CONNECT => Method::Connect,
                 _ => Method::Other,
             },
+            version: match settings.role.side() {
+                Side::Server => Some(request.version),
+                Side::Client => None,
+            },
             status: None,
             running: false,
             ended: false,
@@ -111,7 +118,21 @@ impl Exchange {
     pub(super) fn enter(&mut self) -> Option<Entered> {
         self.running = true;
         let context = self.context.as_ref()?;
-        Some(server_span::enter(context, self.span.is_some().then_some(context)))
+        let serving = match self.side() {
+            Side::Client => Serving::AsBefore,
+            Side::Server if self.span.is_some() => Serving::Recorded(context),
+            Side::Server => Serving::Unrecorded,
+        };
+        Some(server_span::enter(context, serving))
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.settings.role.side()
+    }
+
+    /// The types of errors that the user has named.
+    pub(super) fn errors(&self) -> &[AsError] {
+        &self.settings.errors
     }
 
     /// The inner service has returned.
@@ -128,7 +149,12 @@ impl Exchange {
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
+        let version = *self.version.get_or_insert_with(|| response.version());
+        let (side, protocol) = (self.side(), self.protocol);
         if let Some(span) = &mut self.span {
+            if (side, protocol) == (Side::Client, Protocol::Http) {
+                span.answered_in(version);
+            }
             span.answered(response.headers_mut()).map(|ids| response.extensions_mut().insert(ids));
         }
 
@@ -171,7 +197,8 @@ impl Exchange {
     }
 
     fn finish(&mut self, end: End<'_>) {
-        let outcome = semconv::outcome(self.protocol, self.status.as_ref(), end);
+        let outcome =
+            semconv::outcome(self.side(), self.protocol, self.version, self.status.as_ref(), end);
         // An error's `Display` is the user's: run before anything is given up.
         let description = match &self.span {
             Some(_) => outcome.verdict.description.text(),

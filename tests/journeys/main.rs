@@ -1,5 +1,6 @@
 //! Journeys through the whole crate, over real sockets and real files.
 
+mod client;
 mod composition;
 mod delayed;
 mod grpc_server;

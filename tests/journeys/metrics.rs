@@ -29,13 +29,13 @@ use crate::support::server::{Client, VERSIONS, fetch, get, request, serve};
 use crate::support::spans::{at_rate, next, next_summary, summary};
 
 /// A meter provider, and what it has exported.
-struct Meters {
-    provider: SdkMeterProvider,
+pub(crate) struct Meters {
+    pub(crate) provider: SdkMeterProvider,
     exporter: InMemoryMetricExporter,
 }
 
 impl Meters {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let exporter = InMemoryMetricExporter::default();
         let reader = PeriodicReader::builder(exporter.clone()).build();
         Self { provider: SdkMeterProvider::builder().with_reader(reader).build(), exporter }
@@ -43,7 +43,7 @@ impl Meters {
 
     /// Everything that was measured, in lines: name, attributes, how many; of the requests under
     /// way the number instead.
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         self.each(|name, attributes, value| {
             let attributes: Vec<_> = attributes
@@ -61,7 +61,7 @@ impl Meters {
     }
 
     /// The sums of the metric of this name, by how many measurements each has.
-    fn sums(&self, metric: &str) -> Vec<(u64, f64)> {
+    pub(crate) fn sums(&self, metric: &str) -> Vec<(u64, f64)> {
         let mut sums = Vec::new();
         self.each(|name, _, value| match value {
             Measured::Histogram(point) if name == metric => sums.push((point.count(), point.sum())),

@@ -16,10 +16,12 @@ use opentelemetry::KeyValue;
 use super::endings::Endings;
 use super::table::{Budget, Inserted, Table};
 use crate::grpc_status::GrpcStatus;
+use crate::trace::layer::Side;
 use crate::trace::semconv::{Code, Outcome};
 
 #[derive(Debug)]
 pub(super) struct Calls {
+    side: Side,
     methods: Table<Box<Method>>,
     other: Method,
     /// For methods that have been answered with `OK`.
@@ -34,22 +36,37 @@ pub(super) struct Calls {
 pub(super) enum Callee {
     Known(usize),
     /// Perhaps a method: that shows when the call ends.
-    New(Box<str>),
+    New(Box<Name>),
     Other,
+}
+
+/// What is called, and of a client's call where, if that is known.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Name {
+    method: Arc<str>,
+    address: Option<(Arc<str>, Option<u16>)>,
+}
+
+impl Name {
+    fn is(&self, method: &str, address: Option<(&str, Option<u16>)>) -> bool {
+        *self.method == *method
+            && self.address.as_ref().map(|(host, port)| (&**host, *port)) == address
+    }
 }
 
 #[derive(Debug)]
 struct Method {
-    name: Arc<str>,
+    name: Name,
     proven: AtomicBool,
     endings: Endings,
 }
 
-impl Default for Calls {
-    fn default() -> Self {
+impl Calls {
+    pub(super) fn new(side: Side) -> Self {
         Self {
+            side,
             methods: Table::new(2 * (MOST_PROVEN + MOST_UNPROVEN)),
-            other: Method::new("_OTHER", true),
+            other: Method::new(Name { method: "_OTHER".into(), address: None }, true),
             proven: Budget::new(MOST_PROVEN),
             unproven: Budget::new(MOST_UNPROVEN),
             hasher: RandomState::new(),
@@ -58,15 +75,19 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// The method of this path. Allocates only when it is new.
-    pub(super) fn find(&self, path: &str) -> Callee {
+    /// The method of this path, at this address. Allocates only when it is new.
+    pub(super) fn find(&self, path: &str, address: Option<(&str, Option<u16>)>) -> Callee {
         let name = path.strip_prefix('/').unwrap_or(path);
         if name.is_empty() || name.len() > LONGEST_NAME {
             return Callee::Other;
         }
-        match self.methods.find(self.hasher.hash_one(name), |method| *method.name == *name) {
+        let hash = self.hasher.hash_one(name);
+        match self.methods.find(hash, |there| there.name.is(name, address)) {
             Some(index) => Callee::Known(index),
-            None => Callee::New(name.into()),
+            None => {
+                let address = address.map(|(host, port)| (host.into(), port));
+                Callee::New(Box::new(Name { method: name.into(), address }))
+            }
         }
     }
 
@@ -78,7 +99,8 @@ impl Calls {
 
     /// `None` stands for all that cannot be told apart.
     fn method(&self, callee: &Callee, code: Option<Code>) -> Option<&Method> {
-        if code == Some(Code::Grpc(GrpcStatus::UNIMPLEMENTED)) {
+        // A client knows what it calls, also when nobody serves it.
+        if self.side == Side::Server && code == Some(Code::Grpc(GrpcStatus::UNIMPLEMENTED)) {
             return None;
         }
         let is_ok = code == Some(Code::Grpc(GrpcStatus::OK));
@@ -95,14 +117,14 @@ impl Calls {
         }
     }
 
-    fn admit(&self, name: &str, is_ok: bool) -> Option<&Method> {
+    fn admit(&self, name: &Name, is_ok: bool) -> Option<&Method> {
         let room = if is_ok { &self.proven } else { &self.unproven };
         if !room.take() {
             return None;
         }
-        let hash = self.hasher.hash_one(name);
-        let new = Box::new(Method::new(name, is_ok));
-        match self.methods.insert(hash, new, |there, _| *there.name == *name) {
+        let hash = self.hasher.hash_one(&*name.method);
+        let new = Box::new(Method::new(name.clone(), is_ok));
+        match self.methods.insert(hash, new, |there, _| there.name == *name) {
             Inserted::New(index) => self.methods.get(index).map(|method| &**method),
             Inserted::There(index) => {
                 room.give_back();
@@ -127,15 +149,19 @@ impl Calls {
 }
 
 impl Method {
-    fn new(name: &str, proven: bool) -> Self {
-        Self { name: name.into(), proven: proven.into(), endings: Endings::default() }
+    fn new(name: Name, proven: bool) -> Self {
+        Self { name, proven: proven.into(), endings: Endings::default() }
     }
 
     fn attributes(&self) -> Vec<KeyValue> {
-        vec![
-            KeyValue::new("rpc.method", Arc::clone(&self.name)),
-            KeyValue::new("rpc.system.name", "grpc"),
-        ]
+        let Name { method, address } = self.name.clone();
+        let mut attributes =
+            vec![KeyValue::new("rpc.method", method), KeyValue::new("rpc.system.name", "grpc")];
+        if let Some((host, port)) = address {
+            attributes.push(KeyValue::new("server.address", host));
+            attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
+        }
+        attributes
     }
 }
 
@@ -150,9 +176,9 @@ mod tests {
 
     #[test]
     fn a_method_that_was_answered_with_ok_makes_room_for_another() {
-        let calls = Calls::default();
+        let calls = Calls::new(Side::Server);
         let is_named = |name: &str, status| {
-            let callee = calls.find(name);
+            let callee = calls.find(name, None);
             calls.method(&callee, Some(Code::Grpc(status))).is_some()
         };
 
@@ -168,15 +194,15 @@ mod tests {
 
     #[test]
     fn calls_that_end_at_once_take_one_room_for_their_method() {
-        let calls = Calls::default();
-        let first = calls.find("/s/m");
-        let second = calls.find("/s/m");
+        let calls = Calls::new(Side::Server);
+        let first = calls.find("/s/m", None);
+        let second = calls.find("/s/m", None);
         for callee in [&first, &second] {
             let method = calls.method(callee, Some(Code::Grpc(GrpcStatus::UNKNOWN))).unwrap();
-            assert_eq!(&*method.name, "s/m");
+            assert_eq!(&*method.name.method, "s/m");
         }
         let room = (1..).take_while(|i| {
-            let callee = calls.find(&format!("/s/{i}"));
+            let callee = calls.find(&format!("/s/{i}"), None);
             calls.method(&callee, Some(Code::Grpc(GrpcStatus::UNKNOWN))).is_some()
         });
         assert_eq!(room.count(), 99);

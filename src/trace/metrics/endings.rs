@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use ::http::Version;
 use opentelemetry::{KeyValue, Value};
 
 use super::table::Table;
-use crate::trace::semconv::{Code, Outcome};
+use crate::trace::semconv::{Code, Outcome, http};
 
-/// Attribute sets that differ in status code and `error.type` alone.
+/// Attribute sets that differ in version, status code and `error.type` alone.
 #[derive(Debug)]
 pub(super) struct Endings(Table<Ending>);
 
 struct Ending {
+    version: Option<Version>,
     code: Option<Code>,
     error_type: Option<Arc<str>>,
     attributes: Box<[KeyValue]>,
@@ -34,7 +36,8 @@ impl Endings {
     ) -> Cow<'_, [KeyValue]> {
         let error_type = outcome.verdict.error_type;
         let is_it = |ending: &Ending| {
-            ending.code == outcome.code && ending.error_type.as_deref() == error_type
+            (ending.version, ending.code) == (outcome.version, outcome.code)
+                && ending.error_type.as_deref() == error_type
         };
         // In the order in which they were first seen, so the usual one is at the front.
         if let Some(ending) = self.0.find(0, is_it).and_then(|index| self.0.get(index)) {
@@ -42,9 +45,10 @@ impl Endings {
         }
 
         let error_type: Option<Arc<str>> = error_type.map(Into::into);
-        let attributes = attributes(outcome.code, error_type.clone(), of_series());
+        let Outcome { version, code, .. } = *outcome;
+        let attributes = attributes(version, code, error_type.clone(), of_series());
         let kept = attributes.as_slice().into();
-        let ending = Ending { code: outcome.code, error_type, attributes: kept };
+        let ending = Ending { version, code, error_type, attributes: kept };
         self.0.insert(0, ending, |there, _| is_it(there));
         Cow::Owned(attributes)
     }
@@ -52,11 +56,14 @@ impl Endings {
 
 /// All attributes, by name: in any other order the SDK keeps the set twice.
 fn attributes(
+    version: Option<Version>,
     code: Option<Code>,
     error_type: Option<Arc<str>>,
     of_series: Vec<KeyValue>,
 ) -> Vec<KeyValue> {
     let mut attributes = of_series;
+    let version = version.and_then(http::version);
+    attributes.extend(version.map(|name| KeyValue::new("network.protocol.version", name)));
     attributes.extend(code.map(|code| match code {
         Code::Http(status) => {
             KeyValue::new("http.response.status_code", i64::from(status.as_u16()))

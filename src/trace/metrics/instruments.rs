@@ -9,7 +9,8 @@ use crate::trace::{SCHEMA_URL, SCOPE, VERSION};
 #[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) http_duration: Histogram<f64>,
-    pub(super) active: UpDownCounter<i64>,
+    /// The conventions have one for servers; that for clients asks for more than a layer knows.
+    pub(super) active: Option<UpDownCounter<i64>>,
     // Bytes in floating point: a client may declare any length, and a sum of integers that
     // overflows is lost.
     pub(super) request_size: Histogram<f64>,
@@ -20,7 +21,7 @@ pub(super) struct Instruments {
 /// Name and description of each instrument.
 pub(super) struct Names {
     http_duration: [&'static str; 2],
-    active: [&'static str; 2],
+    active: Option<[&'static str; 2]>,
     request_size: [&'static str; 2],
     response_size: [&'static str; 2],
     rpc_duration: [&'static str; 2],
@@ -28,12 +29,23 @@ pub(super) struct Names {
 
 pub(super) const SERVER: Names = Names {
     http_duration: ["http.server.request.duration", "Duration of HTTP server requests."],
-    active: ["http.server.active_requests", "Number of active HTTP server requests."],
+    active: Some(["http.server.active_requests", "Number of active HTTP server requests."]),
     request_size: ["http.server.request.body.size", "Size of HTTP server request bodies."],
     response_size: ["http.server.response.body.size", "Size of HTTP server response bodies."],
     rpc_duration: [
         "rpc.server.call.duration",
         "Measures the duration of an incoming Remote Procedure Call (RPC).",
+    ],
+};
+
+pub(super) const CLIENT: Names = Names {
+    http_duration: ["http.client.request.duration", "Duration of HTTP client requests."],
+    active: None,
+    request_size: ["http.client.request.body.size", "Size of HTTP client request bodies."],
+    response_size: ["http.client.response.body.size", "Size of HTTP client response bodies."],
+    rpc_duration: [
+        "rpc.client.call.duration",
+        "Measures the duration of an outgoing Remote Procedure Call (RPC).",
     ],
 };
 
@@ -44,14 +56,13 @@ impl Instruments {
             .with_schema_url(SCHEMA_URL)
             .build();
         let meter = provider.meter_with_scope(scope);
-        let [name, description] = names.active;
+        let counter = |[name, description]: [&'static str; 2]| {
+            let counter = meter.i64_up_down_counter(name).with_description(description);
+            counter.with_unit("{request}").build()
+        };
         Self {
             http_duration: histogram(&meter, names.http_duration, "s", &SECONDS),
-            active: meter
-                .i64_up_down_counter(name)
-                .with_description(description)
-                .with_unit("{request}")
-                .build(),
+            active: names.active.map(counter),
             request_size: histogram(&meter, names.request_size, "By", &BYTES),
             response_size: histogram(&meter, names.response_size, "By", &BYTES),
             rpc_duration: histogram(&meter, names.rpc_duration, "s", &SECONDS),

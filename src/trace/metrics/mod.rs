@@ -22,7 +22,8 @@ use self::calls::{Callee, Calls};
 use self::instruments::Instruments;
 use self::series::{AllSeries, Series};
 use super::exchange::content_length;
-use super::semconv::{Code, Outcome, Protocol, RequestHead};
+use super::layer::{Settings, Side};
+use super::semconv::{Code, Outcome, Protocol, RequestHead, http, server_address};
 
 /// What a layer measures: nothing, until it is told with what.
 #[derive(Clone, Debug, Default)]
@@ -61,12 +62,21 @@ struct Sizes {
 }
 
 impl Metrics {
-    pub(super) fn measure_with(&mut self, provider: &(impl MeterProvider + ?Sized)) {
+    pub(super) fn measure_with(&mut self, side: Side, provider: &(impl MeterProvider + ?Sized)) {
+        let names = match side {
+            Side::Server => &instruments::SERVER,
+            Side::Client => &instruments::CLIENT,
+        };
         self.kit = Some(Arc::new(Kit {
-            instruments: Instruments::new(provider, &instruments::SERVER),
+            instruments: Instruments::new(provider, names),
             series: AllSeries::default(),
-            calls: Calls::default(),
+            calls: Calls::new(side),
         }));
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(super) fn are_measured(&self) -> bool {
+        self.kit.is_some()
     }
 
     pub(super) fn body_sizes(&mut self, body_sizes: bool) {
@@ -76,14 +86,29 @@ impl Metrics {
 
 impl Measured {
     /// Counts a request as under way, if anything is measured.
-    pub(in crate::trace) fn start(metrics: &Metrics, request: &RequestHead<'_>) -> Option<Self> {
-        let kit = Arc::clone(metrics.kit.as_ref()?);
+    pub(in crate::trace) fn start(settings: &Settings, request: &RequestHead<'_>) -> Option<Self> {
+        let kit = Arc::clone(settings.metrics.kit.as_ref()?);
+        let set = settings.server_address.as_ref();
+        let side = settings.role.side();
         let subject = match Protocol::of(request.method, request.headers) {
-            Protocol::Grpc => Subject::Grpc(kit.calls.find(request.uri.path())),
+            Protocol::Grpc => {
+                // What a server is called is for its clients to say, and so without end.
+                let address = match side {
+                    Side::Server => None,
+                    Side::Client => server_address::of(set, request),
+                };
+                Subject::Grpc(kit.calls.find(request.uri.path(), address))
+            }
             Protocol::Http => {
-                let series = kit.series.find(request);
-                kit.instruments.active.add(1, kit.series.under_way(&series));
-                let sizes = metrics
+                let series = match side {
+                    Side::Server => kit.series.served(request),
+                    Side::Client => kit.series.sent(request, http::client::address(request, set)),
+                };
+                if let Some(active) = &kit.instruments.active {
+                    active.add(1, kit.series.under_way(&series));
+                }
+                let sizes = settings
+                    .metrics
                     .body_sizes
                     .then(|| Sizes { request: content_length(request.headers), response: 0 });
                 Subject::Http { series, sizes }
@@ -127,8 +152,10 @@ impl Drop for Measured {
     /// Counts the request as under way no more: here, and not at its end, so that nothing that
     /// happens there can leave it counted.
     fn drop(&mut self) {
-        if let Subject::Http { series, .. } = &self.subject {
-            self.kit.instruments.active.add(-1, self.kit.series.under_way(series));
+        if let (Subject::Http { series, .. }, Some(active)) =
+            (&self.subject, &self.kit.instruments.active)
+        {
+            active.add(-1, self.kit.series.under_way(series));
         }
     }
 }

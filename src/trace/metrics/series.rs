@@ -12,9 +12,9 @@ use crate::trace::semconv::{Outcome, RequestHead, http};
 
 /// The series that are kept ready, found by a request's head.
 ///
-/// A client chooses the method, the version and the scheme of a request, each from a few, the
-/// service its routes: a service of many routes can be made to have more series than this. Those
-/// that come then are made anew for each request.
+/// A client chooses the method and the scheme of a request, each from a few, the service its
+/// routes, and a program whom it calls: there may be more series than this. Those that come then
+/// are made anew for each request.
 #[derive(Debug)]
 pub(super) struct AllSeries {
     kept: Table<Box<Entry>>,
@@ -31,10 +31,9 @@ pub(super) enum Series {
 #[derive(Debug)]
 pub(super) struct Entry {
     method: Arc<str>,
-    scheme: &'static str,
-    version: Option<&'static str>,
-    route: Option<Arc<str>>,
-    under_way: [KeyValue; 2],
+    subject: Subject<Arc<str>>,
+    /// In the attributes of all that is measured.
+    under_way: Vec<KeyValue>,
     endings: Endings,
 }
 
@@ -42,9 +41,14 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Head<'a> {
     method: &'a str,
-    scheme: &'static str,
-    version: Option<&'static str>,
-    route: Option<&'a str>,
+    subject: Subject<&'a str>,
+}
+
+/// What a request is about: for a server where it arrived, for a client whom it went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject<T> {
+    Served { scheme: &'static str, route: Option<T> },
+    Sent { address: Option<(T, u16)> },
 }
 
 impl Default for AllSeries {
@@ -58,13 +62,27 @@ impl Default for AllSeries {
 }
 
 impl AllSeries {
-    pub(super) fn find(&self, request: &RequestHead<'_>) -> Series {
-        self.of(Head::of(request))
+    pub(super) fn served(&self, request: &RequestHead<'_>) -> Series {
+        // A client may write anything here; what is no scheme of HTTP is taken for its absence.
+        let scheme = match request.uri.scheme_str() {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+            _ => "http",
+        };
+        let subject = Subject::Served { scheme, route: http::route(request) };
+        self.of(Head { method: method(request), subject })
+    }
+
+    pub(super) fn sent(&self, request: &RequestHead<'_>, address: Option<(&str, u16)>) -> Series {
+        self.of(Head { method: method(request), subject: Subject::Sent { address } })
     }
 
     fn of(&self, head: Head<'_>) -> Series {
-        // Schemes and versions are few, and entries that differ in them alone stand side by side.
-        let hash = self.hasher.hash_one((head.method, head.route));
+        // Schemes and ports are few, and entries that differ in them alone stand side by side.
+        let name = match head.subject {
+            Subject::Served { route, .. } => route,
+            Subject::Sent { address } => address.map(|(host, _)| host),
+        };
+        let hash = self.hasher.hash_one((head.method, name));
         if let Some(index) = self.kept.find(hash, |entry| entry.head() == head) {
             return Series::Kept(index);
         }
@@ -82,7 +100,7 @@ impl AllSeries {
         }
     }
 
-    /// The attributes of the number of requests under way.
+    /// The attributes of the number of requests that a server has under way.
     pub(super) fn under_way<'a>(&'a self, series: &'a Series) -> &'a [KeyValue] {
         self.entry(series).map_or(&[], |entry| &entry.under_way)
     }
@@ -106,44 +124,53 @@ impl AllSeries {
 }
 
 impl Entry {
-    fn new(Head { method, scheme, version, route }: Head<'_>) -> Self {
+    fn new(Head { method, subject }: Head<'_>) -> Self {
         let method: Arc<str> = method.into();
-        let under_way = [
-            KeyValue::new("http.request.method", Arc::clone(&method)),
-            KeyValue::new("url.scheme", scheme),
-        ];
-        let route = route.map(Into::into);
-        Self { method, scheme, version, route, under_way, endings: Endings::default() }
+        let mut under_way = vec![KeyValue::new("http.request.method", Arc::clone(&method))];
+        let subject = match subject {
+            Subject::Served { scheme, route } => {
+                under_way.push(KeyValue::new("url.scheme", scheme));
+                Subject::Served { scheme, route: route.map(Into::into) }
+            }
+            Subject::Sent { address } => {
+                Subject::Sent { address: address.map(|(host, port)| (host.into(), port)) }
+            }
+        };
+        Self { method, subject, under_way, endings: Endings::default() }
     }
 
     fn head(&self) -> Head<'_> {
-        let Self { method, scheme, version, route, .. } = self;
-        Head { method, scheme, version: *version, route: route.as_deref() }
+        let subject = match &self.subject {
+            Subject::Served { scheme, route } => {
+                Subject::Served { scheme, route: route.as_deref() }
+            }
+            Subject::Sent { address } => {
+                Subject::Sent { address: address.as_ref().map(|(host, port)| (&**host, *port)) }
+            }
+        };
+        Head { method: &self.method, subject }
     }
 
     fn attributes(&self) -> Vec<KeyValue> {
-        let mut attributes = self.under_way.to_vec();
-        attributes.extend(self.route.clone().map(|route| KeyValue::new("http.route", route)));
-        let version = self.version;
-        attributes.extend(version.map(|name| KeyValue::new("network.protocol.version", name)));
+        let mut attributes = self.under_way.clone();
+        match &self.subject {
+            Subject::Served { route, .. } => {
+                attributes.extend(route.clone().map(|route| KeyValue::new("http.route", route)));
+            }
+            Subject::Sent { address } => {
+                if let Some((host, port)) = address.clone() {
+                    attributes.push(KeyValue::new("server.address", host));
+                    attributes.push(KeyValue::new("server.port", i64::from(port)));
+                }
+            }
+        }
         attributes
     }
 }
 
-impl<'a> Head<'a> {
-    fn of(request: &RequestHead<'a>) -> Self {
-        let method = request.method.as_str();
-        Self {
-            method: if http::is_known(method) { method } else { "_OTHER" },
-            // A client may write anything here; what is no scheme of HTTP is taken for its absence.
-            scheme: match request.uri.scheme_str() {
-                Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
-                _ => "http",
-            },
-            version: http::version(request.version),
-            route: http::route(request),
-        }
-    }
+fn method<'a>(request: &RequestHead<'a>) -> &'a str {
+    let method = request.method.as_str();
+    if http::is_known(method) { method } else { "_OTHER" }
 }
 
 /// Their attribute sets are at least as many. With more than 2000 of those, the OpenTelemetry SDK
@@ -159,7 +186,8 @@ mod tests {
 
     fn outcome(status: u16, error_type: Option<&str>) -> Outcome<'_> {
         let code = Some(Code::Http(StatusCode::from_u16(status).unwrap()));
-        Outcome { code, verdict: Verdict { error_type, ..Verdict::default() } }
+        let verdict = Verdict { error_type, ..Verdict::default() };
+        Outcome { version: Some(Version::HTTP_11), code, verdict }
     }
 
     fn text(attributes: &[KeyValue]) -> String {
@@ -183,7 +211,7 @@ mod tests {
         let all = AllSeries::default();
         for (method, uri, expected_method, scheme, why) in rows {
             let request = Request::builder().method(method).uri(uri).body(()).unwrap();
-            let series = all.find(&RequestHead::of(&request));
+            let series = all.served(&RequestHead::incoming(&request));
             let under_way = text(all.under_way(&series));
             let expected = format!("http.request.method={expected_method} url.scheme={scheme}");
             assert_eq!(under_way, expected, "{why}");
@@ -197,18 +225,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_calls_is_told_apart_by_address_and_port() {
+        let all = AllSeries::default();
+        let request = Request::new(());
+        let request = RequestHead::outgoing(&request);
+        let ended = |address| {
+            let series = all.sent(&request, address);
+            assert!(matches!(series, Series::Kept(_)));
+            text(&all.ended(&series, &outcome(200, None)))
+        };
+        let rest = "http.request.method=GET http.response.status_code=200 \
+                    network.protocol.version=1.1";
+        for _ in 0..2 {
+            let one = format!("{rest} server.address=a server.port=80");
+            assert_eq!(ended(Some(("a", 80))), one);
+            let other_port = format!("{rest} server.address=a server.port=81");
+            assert_eq!(ended(Some(("a", 81))), other_port);
+            assert_eq!(ended(Some(("b", 80))), one.replace("=a ", "=b "), "another host");
+            assert_eq!(ended(None), rest, "nobody knows");
+        }
+    }
+
+    #[test]
     fn no_more_is_kept_than_there_is_room_for_and_the_rest_is_made_anew() {
         let all = AllSeries::default();
-        let version = http::version(Version::HTTP_2);
         for round in 0..2 {
             for i in 0..3 * MOST_SERIES {
                 let route = format!("/{i}");
-                let head = Head { method: "GET", scheme: "http", version, route: Some(&route) };
+                let subject = Subject::Served { scheme: "http", route: Some(&*route) };
+                let head = Head { method: "GET", subject };
                 let series = all.of(head);
                 assert_eq!(matches!(series, Series::Kept(_)), i < MOST_SERIES, "{round} {i}");
                 let expected = format!(
                     "error.type=500 http.request.method=GET http.response.status_code=500 \
-                     http.route=/{i} network.protocol.version=2 url.scheme=http",
+                     http.route=/{i} network.protocol.version=1.1 url.scheme=http",
                 );
                 assert_eq!(text(&all.ended(&series, &outcome(500, Some("500")))), expected);
             }
@@ -218,7 +268,7 @@ mod tests {
     #[test]
     fn ends_are_told_apart_also_when_there_are_too_many_to_keep() {
         let all = AllSeries::default();
-        let series = all.find(&RequestHead::of(&Request::new(())));
+        let series = all.served(&RequestHead::incoming(&Request::new(())));
         for round in 0..2 {
             for status in 200..300 {
                 for error_type in [None, Some("cancelled"), Some("body_error")] {
