@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{FutureExt, SpanContext, TraceContextExt, TraceState};
+use opentelemetry::trace::{FutureExt, SpanContext, SpanKind, TraceContextExt, TraceState};
 use opentelemetry::{Context, KeyValue};
 use tokio::sync::mpsc;
 use tower::{Layer, ServiceExt, service_fn};
@@ -14,7 +14,7 @@ use tower_otlp::{InMemorySpans, TraceContext, TraceLayer, TracingService, Tracin
 
 use super::{get, legacy, told};
 use crate::support::server::{VERSIONS, serve};
-use crate::support::spans::{all, assert_none_yet, at_rate, next, next_summary, summary};
+use crate::support::spans::{all, assert_none_yet, at_rate, next, next_summary, summary, text};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -295,4 +295,19 @@ async fn a_request_with_all_the_headers_there_can_be_is_sent_as_it_is() {
     }
     TraceLayer::client(&tracing).layer(service).oneshot(request).await.unwrap();
     assert_eq!(next_summary(&mut spans).await, "Client | GET | 200 | unset | -");
+}
+
+#[tokio::test]
+async fn an_address_that_was_set_is_a_servers_and_not_its_clients_to_say() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let app = axum::Router::new().fallback(async || "hello");
+    let server = TraceLayer::server(&tracing).server_address("shop.example.com", 443);
+    let address = serve(app.layer(server)).await;
+    let client = TraceLayer::client(&tracing).server_address("unused", None);
+    let client = client.layer(legacy(http::Version::HTTP_11));
+    super::read(client.oneshot(get(address, "/")).await.unwrap()).await.unwrap();
+    let mut both = [next(&mut spans).await, next(&mut spans).await];
+    both.sort_by_key(|span| span.kind == SpanKind::Server);
+    let addresses = both.map(|span| text(&span, "server.address").unwrap());
+    assert_eq!(addresses, ["127.0.0.1", "shop.example.com"], "an HTTP client sees it in the URL");
 }
