@@ -12,7 +12,7 @@
 //! - [`context`]: what travels from service to service, and how strictly it is read.
 #![cfg_attr(
     feature = "opentelemetry-sdk",
-    doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK."
+    doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK, or `tracing`."
 )]
 //! - [`TracingService`]: starting, flushing, shutting down, and the spans of a test.
 #![forbid(unsafe_code)]
@@ -40,5 +40,9 @@ pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats};
 pub use record::{RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, SamplingRate};
+#[cfg(feature = "tonic")]
+pub use trace::TraceInterceptor;
+#[cfg(feature = "tracing")]
+pub use trace::WithTraceIds;
 pub use trace::{ResendCount, ResponseBody, ResponseFuture, Trace, TraceLayer};
 pub use tracing_service::{InMemorySpans, StartError, TracingService};

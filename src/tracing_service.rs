@@ -3,27 +3,27 @@
 //! The one place that knows all rooms: configuration becomes a sink, a pipeline and the settings
 //! of layers here.
 
+mod error;
+mod resource;
 #[cfg(feature = "opentelemetry-sdk")]
 mod sdk;
 
-use std::error::Error;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use tokio::sync::mpsc;
 
-use crate::config::{ConfigError, Settings, Target, TracingServiceConfig, env};
+pub use self::error::StartError;
+use self::resource::Resource;
+use crate::config::{Settings, Target, TracingServiceConfig, env};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
 use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
-use crate::record::{RecordedSpan, SpanLimits, encode_resource, encode_scope};
+use crate::record::{RecordedSpan, SpanLimits, encode_scope};
 use crate::sampling::SamplingRate;
 use crate::sink;
-use crate::trace::{self, Recording, Role, TraceLayer};
+use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
 ///
@@ -37,6 +37,7 @@ pub struct TracingService {
     /// Absent when tracing is disabled, and after a shutdown.
     pipeline: Option<Pipeline>,
     intake: Arc<Intake>,
+    resource: Resource,
     scope: Arc<Scope>,
     recording: Recording,
     response_header: ResponseHeader,
@@ -50,13 +51,15 @@ impl TracingServiceConfig {
     /// Connects to nobody: whether a collector is there shows when the first spans are sent, in
     /// the log (target `tower_otlp`) and in the [stats](TracingService::stats).
     ///
-    /// `service_name` of the configuration goes before the name given here, and so does the
-    /// environment variable `OTEL_SERVICE_NAME`. A blank name counts as none; without any, it is
-    /// `unknown_service:` and the name of the executable.
+    /// `service_name` of the configuration goes before the name given here, and so do the
+    /// environment variables `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. A blank name
+    /// counts as none; without any, it is `unknown_service:` and the name of the executable.
+    /// What else the spans tell of the program is a table in the [module](crate::config)
+    /// of the configuration.
     ///
     /// # Errors
     ///
-    /// - when the configuration contradicts itself, as [`ConfigError`] says;
+    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;
     /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
     ///   cannot do yet;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
@@ -138,6 +141,7 @@ impl TracingService {
         Self {
             pipeline: None,
             intake: Arc::new(Intake::new(BufferLimits::default())),
+            resource: Resource::default(),
             scope: Arc::new(Scope::default()),
             recording: Recording::Off,
             response_header: ResponseHeader::Off,
@@ -152,16 +156,18 @@ impl TracingService {
         sink: Box<dyn Sink>,
         limits: BufferLimits,
     ) -> Result<Self, StartError> {
-        let pipeline =
-            Pipeline::start(sink, limits, BatchLimits::default()).map_err(StartError::Thread)?;
-        let resource = resource(settings, service_name);
+        let hold = settings.wait_for_resource_attributes();
+        let pipeline = Pipeline::start(sink, limits, BatchLimits::default(), hold)
+            .map_err(StartError::Thread)?;
+        let resource = Resource::detect(settings, service_name, &env::process);
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
             scope: Arc::new(Scope {
-                resource: encode_resource(&resource, "").into(),
+                resource: resource.shared(),
                 scope: encode_scope(SCOPE, VERSION, &[], trace::SCHEMA_URL).into(),
             }),
+            resource,
             recording: Recording::On(settings.sampling_rate()),
             response_header: settings.response_header(),
             #[cfg(feature = "opentelemetry-sdk")]
@@ -252,6 +258,7 @@ impl TraceLayer {
             scope: Arc::clone(&tracing.scope),
             limits: SpanLimits::default(),
             recording: tracing.recording,
+            metrics: trace::Metrics::default(),
             role,
             server_address: None,
             errors: Vec::new(),
@@ -277,51 +284,6 @@ impl InMemorySpans {
     /// service first.
     pub fn take(&mut self) -> Vec<RecordedSpan> {
         std::iter::from_fn(|| self.received.try_recv().ok()).collect()
-    }
-}
-
-/// The tracing service could not be started.
-///
-/// `Debug` is the same text as `Display`, so that it reads well where `main` returns it.
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration contradicts itself.
-    Config(ConfigError),
-    /// The configuration asks for something that this build of the program cannot do.
-    Unsupported(String),
-    /// The operating system refused a thread or an event queue for the exporter.
-    Thread(io::Error),
-}
-
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Unsupported(reason) => f.write_str(reason),
-            Self::Thread(error) => write!(f, "cannot start the exporter's thread: {error}"),
-        }
-    }
-}
-
-impl fmt::Debug for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Thread(error) => Some(error),
-            // Its text is the text of this error.
-            Self::Config(_) | Self::Unsupported(_) => None,
-        }
     }
 }
 
@@ -369,20 +331,5 @@ fn built_without(feature: &str, target: &str) -> StartError {
     ))
 }
 
-/// Who the spans are from. What the configuration says goes before what is known here.
-fn resource(settings: Settings<'_>, service_name: &str) -> Vec<KeyValue> {
-    let name = env::service_name(settings.service_name(), &env::process, service_name);
-    let mut resource = vec![
-        KeyValue::new("service.name", name),
-        KeyValue::new("telemetry.sdk.language", "rust"),
-        KeyValue::new("telemetry.sdk.name", SCOPE),
-        KeyValue::new("telemetry.sdk.version", VERSION),
-    ];
-    resource.extend_from_slice(settings.resource_attributes());
-    resource
-}
-
-const SCOPE: &str = "tower-otlp";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a service that was dropped goes on delivering.
 const DEADLINE_WHEN_DROPPED: Duration = Duration::from_secs(5);

@@ -28,11 +28,40 @@
 //! | `sampling_rate_per_million` | traces begun here that are recorded, of each million: 0 to 1000000, as a number or as its digits in quotes | 0, and a warning at start |
 //! | `ca_certs` | list of PEM files with the certificate authorities that may vouch for the collector | the system's |
 //! | `https_keypairs` or `keypairs` | list of `key_file` and `cert_file`: PEM files with which the service identifies itself | no client certificate |
-//! | `service_name` | what the service is called in every span | `OTEL_SERVICE_NAME`, then the name given in code, then `unknown_service:` and the executable |
-//! | `resource_attributes` | mapping of names to text, numbers, `true` or `false`, sent with every batch | none |
+//! | `service_name` | what the service is called in every span | `OTEL_SERVICE_NAME`, then `service.name` in `OTEL_RESOURCE_ATTRIBUTES`, then the name given in code, then `unknown_service:` and the executable |
+//! | `resource_attributes` | mapping of names to text, numbers, `true` or `false`, sent with every batch | see [below](self#who-the-spans-are-from) |
 //! | `response_header` | how a recorded response names its trace: `server-timing`, `traceresponse` or `off` | `server-timing` |
 //!
 //! A key without a value, other than `enabled`, counts as left out.
+//!
+//! # Who the spans are from
+//!
+//! The resource, which is sent with every batch of spans, is made of
+//!
+//! | attribute | value |
+//! |---|---|
+//! | `service.name` | as in the table above |
+//! | `service.instance.id` | a random UUID, another one at each start |
+//! | `process.pid`, `process.executable.name` | of this process; the file's name without its folder |
+//! | `host.name`, `host.arch` | of this host, as far as the system tells |
+//! | `telemetry.sdk.name`, `.language`, `.version`; `telemetry.distro.name`, `.version` | this crate |
+//!
+//! Further ones come from the environment variable `OTEL_RESOURCE_ATTRIBUTES` and from
+//! `resource_attributes`. The section goes before the variable, and the variable before the table,
+//! key by key.
+//!
+//! The variable is a list like `team=payments,region=eu%2Dwest`: what stands between its commas is
+//! percent-decoded, keys and values. With one mistake in it all of it is ignored, and a warning at
+//! start says where the mistake is.
+//!
+//! A program that learns only later who it is says so with
+//! [`TracingService::set_resource_attributes`](crate::TracingService::set_resource_attributes), and
+//! has its spans [wait](TracingServiceConfig::wait_for_resource_attributes) if none should be sent
+//! without.
+//!
+//! Arguments, command line, user and folder of the process are never sent, because they may hold
+//! secrets; and no `host.id`, because the id of a machine is to be kept confidential. Who wants
+//! one sets it.
 //!
 //! # What is checked, and when
 //!
@@ -112,6 +141,7 @@
 //! ```
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -147,6 +177,8 @@ pub struct TracingServiceConfig {
     sampling_rate_per_million: Option<u32>,
     service_name: Option<String>,
     resource_attributes: Vec<KeyValue>,
+    /// For code only: what the attributes are, and who sets them, is the program's to know.
+    wait_for_resource_attributes: Option<Duration>,
     response_header: ResponseHeader,
     ca_certs: Vec<PathBuf>,
     keypairs: Vec<KeyPair>,
@@ -187,15 +219,16 @@ impl TracingServiceConfig {
     }
 
     /// What the service is called (`service.name`); must not be empty. Defaults to the variable
-    /// `OTEL_SERVICE_NAME`, then to the name given at start, then to `unknown_service:` and the
-    /// name of the executable.
+    /// `OTEL_SERVICE_NAME`, then to `service.name` in `OTEL_RESOURCE_ATTRIBUTES`, then to the name
+    /// given at start, then to `unknown_service:` and the name of the executable.
     #[must_use]
     pub fn service_name(self, name: impl Into<String>) -> Self {
         Self { service_name: Some(name.into()), ..self }
     }
 
-    /// Adds an attribute of the resource, in place of an earlier one of the same name. The name
-    /// must not be empty, nor `service.name`, which [`service_name`](Self::service_name) sets.
+    /// Adds an attribute of the resource, in place of an earlier one of the same name, and of what
+    /// the environment says or the system knows. The name must not be empty, nor `service.name`,
+    /// which [`service_name`](Self::service_name) sets.
     #[must_use]
     pub fn resource_attribute(mut self, attribute: KeyValue) -> Self {
         self.resource_attributes.retain(|earlier| earlier.key != attribute.key);
@@ -208,6 +241,22 @@ impl TracingServiceConfig {
     #[must_use]
     pub fn resource_attributes(self, attributes: impl IntoIterator<Item = KeyValue>) -> Self {
         attributes.into_iter().fold(self, Self::resource_attribute)
+    }
+
+    /// Exports nothing until [`TracingService::set_resource_attributes`] is called, or this much
+    /// time has passed since the start: for programs that learn only while they start who they
+    /// are. Defaults to not waiting. There is no key in the section for it.
+    ///
+    /// Meanwhile spans are held in memory, in the buffers in which they always wait. What finds no
+    /// room there any more is dropped and counted as
+    /// [`queue_full`](crate::Dropped::queue_full); a flush waits until its own deadline. When the
+    /// time has passed that is logged, as a warning, and spans are exported without the attributes.
+    /// So they are at a shutdown in the meantime.
+    ///
+    /// [`TracingService::set_resource_attributes`]: crate::TracingService::set_resource_attributes
+    #[must_use]
+    pub fn wait_for_resource_attributes(self, deadline: Duration) -> Self {
+        Self { wait_for_resource_attributes: Some(deadline), ..self }
     }
 
     /// The header by which a recorded response names its trace. Defaults to `Server-Timing`.
@@ -339,6 +388,11 @@ impl<'a> Settings<'a> {
     /// Each name once, and none of them `service.name`.
     pub(crate) fn resource_attributes(self) -> &'a [KeyValue] {
         &self.config.resource_attributes
+    }
+
+    /// How long spans are held for want of further attributes.
+    pub(crate) fn wait_for_resource_attributes(self) -> Option<Duration> {
+        self.config.wait_for_resource_attributes
     }
 
     pub(crate) fn response_header(self) -> ResponseHeader {

@@ -39,6 +39,44 @@
 //! Spans of [`TracingService::tracer_provider`] have the resource of the tracing service; those of
 //! another provider have that provider's.
 //!
+//! # With `tracing`
+//!
+//! A layer of `tracing-opentelemetry` (0.34) hands the spans of `tracing` to a tracer. It goes by
+//! the same context: an `#[instrument]`ed handler is the child of its request, in the pipeline of
+//! its request, and spans of either kind nest in each other. Log lines name the span they are
+//! logged in by [`WithTraceIds`], feature `tracing`.
+//!
+//! ```
+//! # #[cfg(feature = "tracing")] {
+//! use opentelemetry::trace::TracerProvider;
+//! use tower_otlp::{TracingService, WithTraceIds};
+//! use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt};
+//!
+//! let (tracing, _spans) = TracingService::in_memory();
+//! let tracer = tracing.tracer_provider().tracer("checkout");
+//! let subscriber = tracing_subscriber::registry()
+//!     .with(EnvFilter::new("info"))
+//!     .with(tracing_opentelemetry::layer().with_tracer(tracer))
+//!     .with(fmt::layer().map_event_format(WithTraceIds::from));
+//! // In `main`: `.init()`.
+//! # drop(subscriber);
+//! # }
+//! ```
+//!
+//! - **Order.** The layer of spans comes before that of lines. It only matters to lines about
+//!   spans themselves (`with_span_events`): the one about entering a span then has its ids.
+//! - **Tasks.** What is spawned is in no trace, unless by `.in_current_span()` of `tracing` or by
+//!   `.with_context(Context::current())` of OpenTelemetry.
+//! - **Events** inside a span of `tracing` become events of that span. Those of a handler without
+//!   one are lines with ids, and no more.
+//! - **Requests that are not recorded** have no spans of `tracing` either, and lines with ids.
+//! - **Libraries.** h2, below HTTP/2 and gRPC, has spans of its own at `DEBUG` and `TRACE`, each
+//!   connection's a trace of its own. A filter that lets them through records them for the
+//!   service's own servers and clients; `h2=off` keeps them out. What the exporter does is never
+//!   traced, whatever the filter.
+//! - **Context activation** of the layer has to stay on, as it is by default: without it neither
+//!   lines nor OpenTelemetry's API know of its spans.
+//!
 //! # When things end
 //!
 //! A provider's flush and shutdown wait for the pipeline and leave it running: it is the
@@ -49,6 +87,11 @@
 //! With tracing disabled, spans of the provider are not recorded. They go on in the trace of their
 //! parent, as spans that are not sampled.
 //!
+#![cfg_attr(feature = "tracing", doc = "[`WithTraceIds`]: crate::WithTraceIds")]
+#![cfg_attr(
+    not(feature = "tracing"),
+    doc = "[`WithTraceIds`]: https://docs.rs/tower-otlp/latest/tower_otlp/struct.WithTraceIds.html"
+)]
 //! [`TracingService`]: crate::TracingService
 //! [`TracingService::install_global`]: crate::TracingService::install_global
 //! [`TracingService::shutdown`]: crate::TracingService::shutdown

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use opentelemetry::trace::{SpanId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
@@ -13,7 +12,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use super::scopes::{Recent, Scopes};
-use crate::pipeline::{Flusher, Intake, Stats};
+use crate::pipeline::{Flusher, Intake, SharedResource, Stats};
 use crate::record::clock::unix_nanos;
 use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits, encode_resource};
 
@@ -68,7 +67,7 @@ impl OtlpSpanProcessor {
     pub(crate) fn new(
         intake: Arc<Intake>,
         flusher: Flusher,
-        resource: Bytes,
+        resource: SharedResource,
         identity: Identity,
     ) -> Self {
         let reported = AtomicU64::new(lost(&intake.stats()));
@@ -113,7 +112,8 @@ impl SpanProcessor for OtlpSpanProcessor {
             // The SDK has them in no order. The same resource should be the same bytes.
             attributes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             let schema_url = resource.schema_url().unwrap_or_default();
-            *scopes = Scopes::new(encode_resource(&attributes, schema_url).into());
+            let resource = SharedResource::new(encode_resource(&attributes, schema_url));
+            *scopes = Scopes::new(resource);
         }
     }
 }

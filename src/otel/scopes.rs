@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
 use opentelemetry::InstrumentationScope;
 
-use crate::pipeline::Scope;
+use crate::pipeline::{Scope, SharedResource};
 use crate::record::encode_scope;
 
 /// The scopes of one resource.
@@ -18,7 +17,7 @@ use crate::record::encode_scope;
 pub(super) struct Scopes {
     /// Tells these scopes from others in a [`Recent`]. Not an address: that may be used again.
     id: u64,
-    resource: Bytes,
+    resource: SharedResource,
     known: RwLock<HashMap<InstrumentationScope, Arc<Scope>>>,
 }
 
@@ -27,7 +26,7 @@ pub(super) struct Scopes {
 pub(super) struct Recent(Vec<(u64, InstrumentationScope, Arc<Scope>)>);
 
 impl Scopes {
-    pub(super) fn new(resource: Bytes) -> Self {
+    pub(super) fn new(resource: SharedResource) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), resource, known: RwLock::default() }
     }
@@ -91,7 +90,7 @@ mod tests {
 
     #[test]
     fn whatever_differs_is_another_scope() {
-        let scopes = Scopes::new(Bytes::new());
+        let scopes = Scopes::new(SharedResource::default());
         let named = |name: &'static str| InstrumentationScope::builder(name);
         let attribute = |value: &'static str| [KeyValue::new("a", value)];
         let table = [
@@ -119,14 +118,14 @@ mod tests {
     fn another_resource_makes_another_scope() {
         let scope = InstrumentationScope::builder("a").build();
         let mut recent = Recent::default();
-        let resources = ["a", "b"].map(|resource| Scopes::new(resource.into()));
-        let found = resources.map(|scopes| scopes.get(&scope, &mut recent).resource.clone());
+        let resources = ["a", "b"].map(|resource| Scopes::new(SharedResource::new(resource)));
+        let found = resources.map(|scopes| scopes.get(&scope, &mut recent).resource.get());
         assert_eq!(found, ["a", "b"]);
     }
 
     #[test]
     fn scopes_without_end_take_bounded_memory() {
-        let scopes = Scopes::new(Bytes::new());
+        let scopes = Scopes::new(SharedResource::default());
         let mut recent = Recent::default();
         for n in 0..3 * MAX_KNOWN {
             let scope = InstrumentationScope::builder(n.to_string()).build();

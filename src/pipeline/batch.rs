@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -14,10 +14,29 @@ use crate::record::wire;
 /// Who made the spans: resource and instrumentation scope, encoded once.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// Fields of an OTLP `ResourceSpans`, but its `scope_spans`.
-    pub(crate) resource: Bytes,
+    pub(crate) resource: SharedResource,
     /// Fields of an OTLP `ScopeSpans`, but its `spans`.
     pub(crate) scope: Bytes,
+}
+
+/// The resource of all who export in one name. It can be replaced while spans wait, and is looked
+/// at when they are put into a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedResource(Arc<Mutex<Bytes>>);
+
+impl SharedResource {
+    /// Takes the fields of an OTLP `ResourceSpans`, but its `scope_spans`.
+    pub(crate) fn new(encoded: impl Into<Bytes>) -> Self {
+        Self(Arc::new(Mutex::new(encoded.into())))
+    }
+
+    pub(crate) fn set(&self, encoded: impl Into<Bytes>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = encoded.into();
+    }
+
+    pub(crate) fn get(&self) -> Bytes {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Encoded spans of one scope, in the order in which they ended.
@@ -33,6 +52,9 @@ pub(super) struct Chunk {
 #[derive(Debug)]
 pub(crate) struct Batch {
     scope: Arc<Scope>,
+    /// As it was when the batch was made: all requests that are made of it, and any that are made
+    /// once more, tell the same.
+    resource: Bytes,
     chunks: Vec<Bytes>,
     len: usize,
     claim: Claim,
@@ -61,6 +83,7 @@ impl Batch {
     pub(super) fn take(queue: &mut VecDeque<Chunk>, limits: BatchLimits) -> Option<(Self, usize)> {
         let first = queue.pop_front()?;
         let mut batch = Self {
+            resource: first.scope.resource.get(),
             scope: first.scope,
             len: first.bytes.len(),
             chunks: vec![first.bytes.into()],
@@ -110,7 +133,7 @@ impl Batch {
 
     /// Everything of a request that stands before `len` bytes of spans.
     fn envelope(&self, len: usize) -> Vec<u8> {
-        let Scope { resource, scope } = &*self.scope;
+        let (resource, scope) = (&self.resource, &self.scope.scope);
         let scope_len = scope.len() + len;
         let resource_len = resource.len() + wire::delimited_len(SCOPE_SPANS, scope_len);
         let mut out = Vec::with_capacity(resource.len() + scope.len() + 24);

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::batch::{Chunk, Scope};
 use super::ledger::{Claim, Ledger, Offered, Stats};
+use super::worker::is_exporter;
 use crate::record::clock::Clock;
 use crate::record::wire;
 
@@ -83,8 +84,12 @@ impl Intake {
         &self.clock
     }
 
-    /// Takes one ended span, the bytes of an OTLP `Span`, or counts it as dropped.
+    /// Takes one ended span, the bytes of an OTLP `Span`, or counts it as dropped. What an exporter
+    /// traces of itself is no span of the service, and is not counted.
     pub(crate) fn push(&self, scope: &Arc<Scope>, span: &[u8]) {
+        if is_exporter() {
+            return;
+        }
         let needed = wire::delimited_len(SPANS, span.len());
         let mut shard = self.shard();
         shard.offered.accepted += 1;
@@ -152,6 +157,11 @@ impl Intake {
             self.shards.iter().for_each(|shard| offered += lock(shard).offered);
             offered
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes_used(&self) -> usize {
+        self.ledger.bytes_used()
     }
 
     fn seal_shard(&self, shard: &mut Shard) {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, Sink};
+pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, SharedResource, Sink};
 pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
 pub(crate) use report::warn;
@@ -36,7 +36,8 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts the worker.
+    /// Starts the worker. With a hold, nothing is exported for that long, unless it is
+    /// [released](Self::release) or shut down before.
     ///
     /// # Errors
     ///
@@ -45,15 +46,21 @@ impl Pipeline {
         sink: Box<dyn Sink>,
         buffer: BufferLimits,
         batch: BatchLimits,
+        hold: Option<Duration>,
     ) -> io::Result<Self> {
         let intake = Arc::new(Intake::new(buffer));
         let (commands, inbox) = mpsc::unbounded_channel();
-        Worker::new(Arc::clone(&intake), sink, batch, inbox).spawn()?;
+        Worker::new(Arc::clone(&intake), sink, batch, inbox, hold.map(from_now)).spawn()?;
         Ok(Self { intake, commands })
     }
 
     pub(crate) fn intake(&self) -> &Arc<Intake> {
         &self.intake
+    }
+
+    /// Ends the hold, if there is one: who the spans are from is known now.
+    pub(crate) fn release(&self) {
+        let _ = self.commands.send(Command::Release);
     }
 
     /// Waits until all that has ended before the call is settled, or the deadline has passed.

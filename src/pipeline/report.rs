@@ -68,6 +68,15 @@ impl Report {
         (self.shed, self.shedding) = (shed, sheds);
     }
 
+    /// The hold is over, and who the spans are from is still not known. Once in a life, and so
+    /// beside the limit.
+    pub(super) fn waited_in_vain(target: &str) {
+        warn(format_args!(
+            "the resource attributes that this program waits for were not set in time: spans go \
+             to {target} without them",
+        ));
+    }
+
     /// The worker panicked and goes on.
     pub(super) fn restarted(&mut self, panic: &(dyn Any + Send)) {
         if self.limit.allows(Instant::now()) {

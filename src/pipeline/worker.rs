@@ -3,7 +3,11 @@
 //! One loop over four events: a chunk was sealed, an export ended, a second passed, someone asks
 //! for a flush or a shutdown. A panic in a sink ends the exports that are under way, each of
 //! which is counted, and the loop goes on.
+//!
+//! While it is not known yet who the spans are from, the loop turns and nothing is exported: what
+//! ends is held in the queue, within the budget that it always has.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -27,6 +31,7 @@ use super::report::Report;
 /// What the owner of the pipeline asks for.
 #[derive(Debug)]
 pub(super) enum Command {
+    Release,
     Flush(Drain),
     Shutdown(Drain),
 }
@@ -53,6 +58,8 @@ pub(super) struct Worker {
     queue: VecDeque<Chunk>,
     /// Chunks that have entered `queue` so far: the number of the newest.
     queued: u64,
+    /// Until when nothing is exported. Not a variable of `run`, so that a panic shortens nothing.
+    hold: Option<Instant>,
     report: Report,
     /// Not a variable of `run`, so that a panic lets nobody down. The last field: when the worker
     /// is dropped, they are told after its spans have their place in the ledger.
@@ -82,6 +89,7 @@ impl Worker {
         sink: Box<dyn Sink>,
         limits: BatchLimits,
         commands: mpsc::UnboundedReceiver<Command>,
+        hold: Option<Instant>,
     ) -> Self {
         Self {
             intake,
@@ -90,6 +98,7 @@ impl Worker {
             commands,
             queue: VecDeque::new(),
             queued: 0,
+            hold,
             report: Report::default(),
             waiting: Vec::new(),
         }
@@ -103,6 +112,7 @@ impl Worker {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(BLOCKING_THREADS)
+                .on_thread_start(|| EXPORTS.set(true))
                 .build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
@@ -110,6 +120,7 @@ impl Worker {
             };
             let _ = tell.send(Ok(()));
             // The exporter never traces itself, whatever instruments the libraries it uses.
+            EXPORTS.set(true);
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             runtime.block_on(self.supervise());
             // Does not wait for a write or a name look-up that hangs.
@@ -142,14 +153,16 @@ impl Worker {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.take_sealed();
-            while exports.len() < self.sink.concurrency()
+            while self.hold.is_none()
+                && exports.len() < self.sink.concurrency()
                 && let Some(export) = self.start_export()
             {
                 under_way += export.chunks();
                 exports.push(export.run(Arc::clone(&self.sink)));
             }
 
-            let deadline = self.waiting.iter().map(|waiting| waiting.drain.deadline).min();
+            let deadlines = self.waiting.iter().map(|waiting| waiting.drain.deadline);
+            let deadline = deadlines.chain(self.hold).min();
             let overdue = sleep_until(deadline.unwrap_or_else(Instant::now));
             tokio::select! {
                 Some((export, outcome)) = exports.next(), if !exports.is_empty() => {
@@ -165,10 +178,7 @@ impl Worker {
                 }
                 () = self.intake.sealed() => {}
                 command = self.commands.recv(), if !unreachable => match command {
-                    Some(command) => {
-                        let waiting = self.drain(command, under_way);
-                        self.waiting.push(waiting);
-                    }
+                    Some(command) => self.obey(command, under_way),
                     // A shutdown is done even when nobody waits for it.
                     None if self.waiting.iter().any(|waiting| waiting.ends_worker) => {
                         unreachable = true;
@@ -181,6 +191,9 @@ impl Worker {
             }
 
             let now = Instant::now();
+            if self.hold.take_if(|until| *until <= now).is_some() {
+                Report::waited_in_vain(self.sink.target());
+            }
             if self.waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
                 break;
             }
@@ -214,24 +227,30 @@ impl Worker {
         Some(Export { batch, oldest: started + 1, newest: started + chunks as u64 })
     }
 
-    fn drain(&mut self, command: Command, under_way: u64) -> Waiting {
+    fn obey(&mut self, command: Command, under_way: u64) {
         let (drain, ends_worker) = match command {
+            Command::Release => {
+                self.hold = None;
+                return;
+            }
             Command::Flush(drain) => {
                 self.intake.seal_all();
                 (drain, false)
             }
             Command::Shutdown(drain) => {
                 self.intake.close();
+                // There is no later: what is known by now must do.
+                self.hold = None;
                 (drain, true)
             }
         };
         self.take_sealed();
-        Waiting {
+        self.waiting.push(Waiting {
             drain,
             until: self.queued,
             left: under_way + self.queue.len() as u64,
             ends_worker,
-        }
+        });
     }
 
     fn settle(&mut self, batch: Batch, outcome: &Outcome) {
@@ -275,6 +294,19 @@ impl Waiting {
     fn is_over(&self, now: Instant) -> bool {
         self.left == 0 || self.drain.deadline <= now
     }
+}
+
+/// Whether this thread is one of an exporter's, of whichever pipeline. A span that ends here is of
+/// an export, and must not become part of the next one: two pipelines could feed each other, too.
+///
+/// Suppression alone does not see to that. It is said by the context, and a span that is made
+/// without a parent, as the HTTP/2 library makes one for each connection, is in none.
+pub(super) fn is_exporter() -> bool {
+    EXPORTS.get()
+}
+
+thread_local! {
+    static EXPORTS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How long a span waits at most for others to go out with.

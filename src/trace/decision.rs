@@ -22,6 +22,10 @@ pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Ob
     if is_otlp(request.method, request.uri.path()) || Context::is_current_telemetry_suppressed() {
         return Observation::Off;
     }
+    traced(settings, request).measured(settings, request)
+}
+
+fn traced(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
     let Recording::On(rate) = settings.recording else { return hand_through(request) };
 
     let parent = Parent::of(request);
@@ -41,7 +45,7 @@ pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Ob
         let started = settings.intake.clock().ticks();
         let protocol = Protocol::of(request.method, request.headers);
         let context = Context::map_current(|current| trace_context.attach_to(current));
-        let span = ActiveSpan::start(
+        let (span, context) = ActiveSpan::start(
             settings,
             (trace_context, context),
             parent_id,
@@ -49,6 +53,7 @@ pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Ob
             protocol,
             started,
         );
+        let span = (Some(span), Some(context));
         Observation::Live(Exchange::new(settings, request, protocol, started, span))
     } else {
         Observation::Unrecorded(Side::Server, unrecorded(&trace_context, Remote::No))

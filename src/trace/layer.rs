@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::cause::{self, AsError};
+use super::metrics::Metrics;
 use super::semconv::ServerAddress;
 use super::service::Trace;
 use crate::context::ResponseHeader;
@@ -28,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) scope: Arc<Scope>,
     pub(crate) limits: SpanLimits,
     pub(crate) recording: Recording,
+    pub(crate) metrics: Metrics,
     pub(crate) role: Role,
     /// Whom requests are for, where the user says it.
     pub(crate) server_address: Option<ServerAddress>,
@@ -70,6 +72,43 @@ pub(crate) enum Recording {
 impl TraceLayer {
     pub(crate) fn new(settings: Settings) -> Self {
         Self { settings: Arc::new(settings) }
+    }
+
+    /// Measures requests with instruments of this provider, whether they are sampled or not.
+    ///
+    /// Defaults to measuring nothing. The [module documentation](crate::trace#what-is-measured)
+    /// says what is measured. A layer inside another measures its requests, too, if it is told to.
+    ///
+    /// For the global provider of OpenTelemetry, give `&*global::meter_provider()` once the program
+    /// has set it: a layer that was made earlier measures nothing.
+    ///
+    /// # Example: a service whose requests are counted and timed
+    ///
+    /// ```
+    /// use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+    /// use tower_otlp::{TraceLayer, TracingService};
+    ///
+    /// # let (tracing, _spans) = TracingService::in_memory();
+    /// let exporter = InMemoryMetricExporter::default(); // or that of `opentelemetry-otlp`
+    /// let reader = PeriodicReader::builder(exporter).build();
+    /// let meters = SdkMeterProvider::builder().with_reader(reader).build();
+    ///
+    /// let layer = TraceLayer::server(&tracing).metrics(&meters);
+    /// ```
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(self, provider: &(impl opentelemetry::metrics::MeterProvider + ?Sized)) -> Self {
+        self.with(|settings| settings.metrics.measure_with(settings.role.side(), provider))
+    }
+
+    /// Whether the sizes of HTTP bodies are measured, too, where [`metrics`](Self::metrics) are.
+    ///
+    /// Defaults to `false`. In bytes: of a request as its `Content-Length` has it, and not at all
+    /// without one; of a response as it passes this layer, also when that was not all of it.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn body_size_metrics(self, body_sizes: bool) -> Self {
+        self.with(|settings| settings.metrics.body_sizes(body_sizes))
     }
 
     /// Says whom requests are for: `server.address`, and `server.port` if there is one.

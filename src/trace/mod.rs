@@ -24,6 +24,7 @@
 //! `http.route` and part of the span's name. Routes added after it are not traced. A layer around
 //! the whole router sees requests before they are routed, and names its spans by the method alone.
 //! With tonic use `Server::layer`, or wrap one service: the layered service keeps its gRPC name.
+//! Where tonic takes an interceptor and no layer there is `TraceInterceptor`, which records nothing.
 //!
 //! The layer asks little: the response body is a `Body`, and the errors of body and service can be
 //! displayed. It boxes nothing, and `Clone`, `Send` and `'static` are the inner service's own.
@@ -76,6 +77,36 @@
 //! The addresses of peers are not recorded yet. The method of a gRPC call is what the client
 //! called, also when nobody serves it: the layer cannot know.
 //!
+//! # What is measured
+//!
+//! Nothing, until [`TraceLayer::metrics`](TraceLayer#method.metrics) gives the layer an OpenTelemetry meter provider (cargo
+//! feature `metrics`). Then every request counts, also one that is not recorded, and also when
+//! tracing is disabled:
+//!
+//! | instrument, unit | attributes |
+//! |---|---|
+//! | `http.server.request.duration`, histogram, `s` | `http.request.method`, `url.scheme`, `http.route`, `http.response.status_code`, `error.type`, `network.protocol.version` |
+//! | `http.server.active_requests`, up-down counter, `{request}` | `http.request.method`, `url.scheme` |
+//! | `http.server.request.body.size`, `http.server.response.body.size`, histograms, `By`; only with [`TraceLayer::body_size_metrics`](TraceLayer#method.body_size_metrics) | as the duration |
+//! | `rpc.server.call.duration`, histogram, `s` | `rpc.system.name`, `rpc.method`, `rpc.response.status_code`, `error.type` |
+//!
+//! A gRPC call counts as a call and not as an HTTP request. A duration is that of the span, if
+//! there is one, to the nanosecond, and so is `error.type`. A request is active for as long as its
+//! span would last, however it ends.
+//!
+//! An attribute of a metric must not take any value that a client likes, as one of a span may:
+//!
+//! - `url.scheme` is `https` where the request says so, otherwise `http`;
+//! - `rpc.method` is `_OTHER` when the call ends with `UNIMPLEMENTED`, as then the client may have
+//!   made the method up, and for names longer than 255 bytes. A layer inside may also refuse calls
+//!   without a look at their method; so beyond 1000 methods that were answered with `OK`, and 100
+//!   that never were, the others are `_OTHER`, too;
+//! - `server.address` and `server.port` are left out.
+//!
+//! The attribute sets are kept ready, so that measuring allocates nothing once they have been seen:
+//! those of up to 1024 combinations of method, route, scheme and version, with up to 24 ends each.
+//! What goes beyond is measured all the same, at the price of making the set each time.
+//!
 //! # What the service sees
 //!
 //! While the service and its response body run or are dropped, the span stands in the
@@ -84,6 +115,10 @@
 //! by an OpenTelemetry tracer become its children. Of a request that is not recorded the context
 //! stands there all the same, so its children are not recorded either, and what the service sends
 //! on belongs to the same trace.
+//!
+//! Inside a span of the service's own, such as that of a function with `#[tracing::instrument]`,
+//! `Context::current()` has that one, and
+//! [`TraceContext::server_span`](crate::TraceContext::server_span) has the layer's.
 //!
 //! The response to a sampled request has the span's [`TraceContext`](crate::TraceContext) in its
 //! extensions, and names its ids in a [header](crate::ResponseHeader), unless the span is inside
@@ -238,7 +273,7 @@
 //!
 //! Requests that bring spans: `POST /v1/traces` and the OTLP `TraceService`. Nor are they when a
 //! client sends them, whose exporter would export the spans of exporting spans. And nothing is where
-//! the OpenTelemetry `Context` suppresses telemetry. Such requests are not touched.
+//! the OpenTelemetry `Context` suppresses telemetry. Such requests are not touched, nor measured.
 
 mod body;
 mod cause;
@@ -246,7 +281,13 @@ mod decision;
 mod exchange;
 mod future;
 mod handle;
+#[cfg(feature = "tonic")]
+mod interceptor;
 mod layer;
+#[cfg(feature = "tracing")]
+mod log;
+#[cfg_attr(not(feature = "metrics"), path = "metrics/off.rs")]
+mod metrics;
 mod observation;
 mod outgoing;
 mod pool;
@@ -259,12 +300,20 @@ mod span;
 
 pub use body::ResponseBody;
 pub use future::ResponseFuture;
+#[cfg(feature = "tonic")]
+pub use interceptor::TraceInterceptor;
 pub use layer::TraceLayer;
 pub(crate) use layer::{Recording, Role, Settings};
+#[cfg(feature = "tracing")]
+pub use log::WithTraceIds;
+pub(crate) use metrics::Metrics;
 pub use outgoing::ResendCount;
 #[cfg(feature = "reqwest")]
 pub use reqwest::ReqwestFuture;
 pub use service::Trace;
 
+/// The instrumentation scope of the layers' spans and metrics, and its version.
+pub(crate) const SCOPE: &str = "tower-otlp";
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of the semantic conventions that the attributes' names are from.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";

@@ -40,23 +40,17 @@ pub(super) fn observe<B>(settings: &Arc<Settings>, request: &mut Request<B>) -> 
 }
 
 /// A request's place in its trace. Decided first: nothing is built for a span that is not recorded.
-pub(super) struct Outgoing {
-    /// What the next service is told.
-    trace_context: TraceContext,
-    /// Where the inner service runs, but for the span.
-    context: Context,
-    kind: Kind,
-}
-
-enum Kind {
-    /// A span is to be started, as a child of this one.
-    Recorded { parent: Option<(SpanId, Remote)> },
-    /// No span is recorded, and `context` says so.
-    Unrecorded,
+pub(super) enum Outgoing {
+    /// None: nothing is recorded, and there is no trace to hand on.
+    Alone,
+    /// In this trace, in this context, and not recorded.
+    Unrecorded(TraceContext, Context),
+    /// A span is to be started in this context, as a child of the parent.
+    Recorded(TraceContext, Context, Option<(SpanId, Remote)>),
 }
 
 impl Outgoing {
-    /// Decides, and tells the next service. `None` where nothing more is to be done.
+    /// Decides, and tells the next service. `None` where the request is not to be touched.
     pub(super) fn prepare(
         settings: &Settings,
         method: &Method,
@@ -70,23 +64,28 @@ impl Outgoing {
         let with_baggage = matches!(settings.role, Role::Client { propagate_baggage: true });
         let outgoing = Self::decide(settings, extensions);
         match &outgoing {
-            Some(Self { trace_context, .. }) if with_baggage => trace_context.inject(headers),
-            Some(Self { trace_context, .. }) => trace_context.inject_without_baggage(headers),
-            None if with_baggage => inject_baggage(&Context::current(), headers),
-            None => {}
+            Self::Unrecorded(told, _) | Self::Recorded(told, ..) if with_baggage => {
+                told.inject(headers);
+            }
+            Self::Unrecorded(told, _) | Self::Recorded(told, ..) => {
+                told.inject_without_baggage(headers);
+            }
+            Self::Alone if with_baggage => inject_baggage(&Context::current(), headers),
+            Self::Alone => {}
         }
-        outgoing
+        Some(outgoing)
     }
 
-    /// `None` where there is no trace, and none may start.
-    fn decide(settings: &Settings, extensions: &Extensions) -> Option<Self> {
+    fn decide(settings: &Settings, extensions: &Extensions) -> Self {
         let current = Context::current();
         let parent = Parent::of(&current, extensions);
         let Recording::On(rate) = settings.recording else {
             // What came goes on as it came: no span of ours stands in between.
-            let Parent { trace_context, remote, is_current } = parent?;
+            let Some(Parent { trace_context, remote, is_current }) = parent else {
+                return Self::Alone;
+            };
             let context = if is_current { current } else { unrecorded(&trace_context, remote) };
-            return Some(Self { trace_context, context, kind: Kind::Unrecorded });
+            return Self::Unrecorded(trace_context, context);
         };
         let says = match &parent {
             None => sampling::Parent::Absent,
@@ -109,32 +108,40 @@ impl Outgoing {
             (false, true) => trace_context.attach_to(&current),
             (false, false) => unrecorded(&trace_context, Remote::No),
         };
-        let kind = if sampled { Kind::Recorded { parent: parent_id } } else { Kind::Unrecorded };
-        Some(Self { trace_context, context, kind })
+        if sampled {
+            Self::Recorded(trace_context, context, parent_id)
+        } else {
+            Self::Unrecorded(trace_context, context)
+        }
     }
 
+    /// Whether [`start`](Self::start) looks at the request.
     #[cfg(feature = "reqwest")]
-    pub(super) fn is_recorded(&self) -> bool {
-        matches!(self.kind, Kind::Recorded { .. })
+    pub(super) fn wants_head(&self, settings: &Settings) -> bool {
+        matches!(self, Self::Recorded(..)) || settings.metrics.are_measured()
     }
 
-    /// Starts the span, if there is to be one.
+    /// Starts the span and the measurements, if there are to be any.
     pub(super) fn start(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
-        let Self { trace_context, context, kind } = self;
-        let Kind::Recorded { parent } = kind else {
-            return Observation::Unrecorded(Side::Client, context);
+        let observation = match self {
+            Self::Alone => Observation::Off,
+            Self::Unrecorded(_, context) => Observation::Unrecorded(Side::Client, context),
+            Self::Recorded(trace_context, context, parent) => {
+                let started = settings.intake.clock().ticks();
+                let protocol = Protocol::of(request.method, request.headers);
+                let (span, context) = ActiveSpan::start(
+                    settings,
+                    (trace_context, context),
+                    parent,
+                    request,
+                    protocol,
+                    started,
+                );
+                let span = (Some(span), Some(context));
+                Observation::Live(Exchange::new(settings, request, protocol, started, span))
+            }
         };
-        let started = settings.intake.clock().ticks();
-        let protocol = Protocol::of(request.method, request.headers);
-        let span = ActiveSpan::start(
-            settings,
-            (trace_context, context),
-            parent,
-            request,
-            protocol,
-            started,
-        );
-        Observation::Live(Exchange::new(settings, request, protocol, started, span))
+        observation.measured(settings, request)
     }
 }
 

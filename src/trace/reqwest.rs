@@ -76,7 +76,7 @@ fn observe(settings: &Arc<Settings>, request: &mut reqwest::Request) -> Observat
     *request.headers_mut() = headers;
     let Some(outgoing) = outgoing else { return Observation::Off };
     let url = request.url();
-    let uri = if outgoing.is_recorded() { uri(url) } else { Uri::default() };
+    let uri = if outgoing.wants_head(settings) { uri(url) } else { Uri::default() };
     let head = RequestHead {
         method: request.method(),
         uri: &uri,

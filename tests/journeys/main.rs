@@ -2,13 +2,19 @@
 
 mod client;
 mod composition;
+mod delayed;
 mod grpc_server;
 mod handles;
 mod http_endings;
 mod http_server;
+mod interceptor;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod parents;
 mod response;
 mod sdk;
+mod server_span;
 mod sinks;
 mod support;
+mod tracing;
 mod way_out;

@@ -4,22 +4,26 @@ mod differential;
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
 use opentelemetry::InstrumentationScope;
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceFlags, Tracer, TracerProvider};
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanKind, Status, TraceFlags, Tracer, TracerProvider,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as ProtoValue;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use opentelemetry_sdk::trace::{
-    Sampler, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample, SpanEvents,
-    SpanLinks,
+    Sampler, SamplingDecision, SamplingResult, SdkTracer, SdkTracerProvider, ShouldSample,
+    SpanEvents, SpanLinks,
 };
 use prost::Message;
 
 use super::*;
-use crate::pipeline::{Batch, BatchLimits, BufferLimits, Failure, Outcome, Pipeline, Sink};
+use crate::pipeline::{
+    Batch, BatchLimits, BufferLimits, Failure, Outcome, Pipeline, SharedResource, Sink,
+};
 
 #[test]
 fn only_sampled_spans_are_exported() {
@@ -67,6 +71,47 @@ fn a_provider_that_records_more_than_it_samples_exports_what_is_sampled() {
     }
     provider.force_flush().unwrap();
     assert_eq!(names(&received), ["sample"]);
+}
+
+/// HTTP/2's library makes a span of each connection, and without a parent, so that it is in no
+/// context that could say to be silent.
+#[test]
+fn what_an_exporter_does_is_not_traced_even_where_suppression_does_not_reach() {
+    #[derive(Clone, Debug)]
+    struct Traced(Arc<OnceLock<SdkTracer>>);
+    impl Sink for Traced {
+        fn export<'a>(&'a self, _: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+            let span = |name, tracer: &SdkTracer| {
+                let span = tracer.start_with_context(name, &Context::new());
+                assert!(span.span_context().is_sampled());
+            };
+            Box::pin(async move {
+                let tracer = self.0.get().unwrap().clone();
+                span("on the exporter's thread", &tracer);
+                let blocking = tokio::task::spawn_blocking(move || span("on another", &tracer));
+                blocking.await.unwrap();
+                Outcome::DELIVERED
+            })
+        }
+
+        fn target(&self) -> &str {
+            "test"
+        }
+    }
+
+    let sink = Traced(Arc::default());
+    let sender = Box::new(sink.clone());
+    let pipeline =
+        Pipeline::start(sender, BufferLimits::default(), BatchLimits::default(), None).unwrap();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(processor(&pipeline, Identity::Provider))
+        .build();
+    let tracer = sink.0.get_or_init(|| provider.tracer("test"));
+    for spans in 1..=3 {
+        tracer.in_span("a request", |_| {});
+        provider.force_flush().unwrap();
+        assert_eq!(pipeline.intake().stats().accepted, spans);
+    }
 }
 
 #[test]
@@ -276,14 +321,15 @@ impl Sink for Keep {
 fn start(answer: Answer) -> (Pipeline, Received) {
     let received = Received::default();
     let sink = Box::new(Keep(Arc::clone(&received), answer));
-    let pipeline = Pipeline::start(sink, BufferLimits::default(), BatchLimits::default()).unwrap();
+    let pipeline =
+        Pipeline::start(sink, BufferLimits::default(), BatchLimits::default(), None).unwrap();
     (pipeline, received)
 }
 
 fn processor(pipeline: &Pipeline, identity: Identity) -> OtlpSpanProcessor {
     let resource = encode_resource(&[KeyValue::new("service.name", "shop")], "");
     let intake = Arc::clone(pipeline.intake());
-    OtlpSpanProcessor::new(intake, pipeline.flusher(), resource.into(), identity)
+    OtlpSpanProcessor::new(intake, pipeline.flusher(), SharedResource::new(resource), identity)
 }
 
 fn names(received: &Received) -> Vec<String> {

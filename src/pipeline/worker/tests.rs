@@ -1,4 +1,5 @@
 mod bench;
+mod hold;
 mod log;
 mod pipeline;
 

@@ -21,7 +21,7 @@ pub(in crate::trace) fn start(
     if !method.is_empty() {
         span.push_peer_str("rpc.method", method);
     }
-    server_address::push(span, address, (head.uri, head.headers), None);
+    server_address::push(span, address, head);
     span.set_name(&[if method.is_empty() { "grpc" } else { method }]);
 }
 

@@ -24,7 +24,7 @@ pub(in crate::trace) fn start(
     if let Some(query) = head.uri.query() {
         span.push_peer_str("url.query", &redact(query));
     }
-    server_address::push(span, address, (head.uri, head.headers), None);
+    server_address::push(span, address, head);
     if let Some(version) = version(head.version) {
         span.push_str("network.protocol.version", version);
     }
@@ -76,7 +76,7 @@ pub(super) fn verdict<'a>(status: Option<&'a StatusCode>, end: End<'a>) -> Verdi
 
 /// The route that an axum `Router` matched. Only seen by layers inside the router
 /// (`Router::layer`, `Router::route_layer`).
-fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
+pub(in crate::trace) fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
     #[cfg(feature = "axum")]
     return head.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str());
     #[cfg(not(feature = "axum"))]
@@ -87,7 +87,7 @@ fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
 }
 
 /// The methods of RFC 9110, PATCH (RFC 5789) and QUERY, in exactly this case.
-fn is_known(method: &str) -> bool {
+pub(in crate::trace) fn is_known(method: &str) -> bool {
     matches!(
         method,
         "GET"

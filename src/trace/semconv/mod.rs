@@ -6,7 +6,7 @@
 
 pub(super) mod grpc;
 pub(super) mod http;
-mod server_address;
+pub(super) mod server_address;
 
 use std::fmt;
 
@@ -62,6 +62,9 @@ pub(super) enum Protocol {
 /// How an exchange went: what its span and its metrics say alike.
 #[derive(Debug)]
 pub(super) struct Outcome<'a> {
+    /// Of HTTP; of a client's request, that which it was answered in. Absent for gRPC, which has
+    /// only one.
+    pub(super) version: Option<Version>,
     /// What the client was told; absent when it was told nothing.
     pub(super) code: Option<Code>,
     pub(super) verdict: Verdict<'a>,
@@ -97,6 +100,7 @@ pub(super) enum Description<'a> {
 pub(super) fn outcome<'a>(
     side: Side,
     protocol: Protocol,
+    version: Option<Version>,
     status: Option<&'a StatusCode>,
     end: End<'a>,
 ) -> Outcome<'a> {
@@ -106,7 +110,7 @@ pub(super) fn outcome<'a>(
                 Side::Server => http::verdict(status, end),
                 Side::Client => http::client::verdict(status, end),
             };
-            Outcome { code: status.copied().map(Code::Http), verdict }
+            Outcome { version, code: status.copied().map(Code::Http), verdict }
         }
         Protocol::Grpc => {
             let http = status.copied();
@@ -120,7 +124,7 @@ pub(super) fn outcome<'a>(
                     (status, grpc::client::verdict(status, end))
                 }
             };
-            Outcome { code: Some(Code::Grpc(status)), verdict }
+            Outcome { version: None, code: Some(Code::Grpc(status)), verdict }
         }
     }
 }

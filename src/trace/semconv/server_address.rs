@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Uri, header};
 
+use super::RequestHead;
 use crate::record::SpanBuffer;
 
 /// An address that the user of a layer has set.
@@ -62,18 +63,17 @@ fn after_path(rest: &str) -> Option<(&str, Option<u16>)> {
     (!path.is_empty()).then_some((path, None))
 }
 
-/// Writes the first address that there is: `preferred`, that of the request, `otherwise`.
-pub(super) fn push(
-    span: &mut SpanBuffer,
-    preferred: Option<&ServerAddress>,
-    (uri, headers): (&Uri, &HeaderMap),
-    otherwise: Option<&ServerAddress>,
-) {
-    let address = preferred
-        .map(ServerAddress::as_parts)
-        .or_else(|| asked_for(uri, headers))
-        .or_else(|| otherwise.map(ServerAddress::as_parts));
-    if let Some((address, port)) = address {
+/// The address that was set, and without one that which the request is for by its own word.
+pub(in crate::trace) fn of<'a>(
+    set: Option<&'a ServerAddress>,
+    head: &RequestHead<'a>,
+) -> Option<(&'a str, Option<u16>)> {
+    set.map(ServerAddress::as_parts).or_else(|| split_host_port(authority(head.uri, head.headers)?))
+}
+
+/// Writes the address of [`of`].
+pub(super) fn push(span: &mut SpanBuffer, set: Option<&ServerAddress>, head: &RequestHead<'_>) {
+    if let Some((address, port)) = of(set, head) {
         write(span, address, port);
     }
 }
@@ -92,10 +92,6 @@ pub(super) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a 
         None => headers.get(header::HOST)?.to_str().ok()?,
     };
     Some(without_userinfo(authority))
-}
-
-fn asked_for<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a str, Option<u16>)> {
-    split_host_port(authority(uri, headers)?)
 }
 
 /// Userinfo is no part of the address, and a secret.

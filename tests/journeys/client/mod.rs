@@ -4,6 +4,8 @@ mod composition;
 mod failures;
 mod grpc;
 mod http;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod parents;
 #[cfg(feature = "reqwest")]
 mod reqwest;

@@ -98,7 +98,7 @@ fn many_spans_fill_several_lines_and_all_are_there() {
 #[test]
 fn a_line_that_would_pass_the_limit_begins_the_next_file() {
     let (_root, directory) = directory();
-    let limit = 2500;
+    let limit = 6000;
     let tracing = tracing_to(&format!("{}?limit={limit}", url(&directory)));
     let mut served = Vec::new();
     for _ in 0..20 {

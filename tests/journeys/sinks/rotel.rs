@@ -72,7 +72,7 @@ fn what_rotel_passes_on_is_what_was_recorded() {
 }
 
 /// Waits for so many spans. Rotel sends them on as it batches them.
-fn passed_on(collector: &Collector, spans: usize) -> Vec<Span> {
+pub(super) fn passed_on(collector: &Collector, spans: usize) -> Vec<Span> {
     for requests in 1.. {
         collector.wait_for(requests);
         if collector.spans().len() >= spans {

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanId, SpanKind, TraceFlags};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -5,7 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 
-use super::super::super::batch::{Batch, BatchLimits};
+use super::super::super::batch::{Batch, BatchLimits, SharedResource};
 use super::*;
 use crate::record::{SpanBuffer, SpanHead, SpanLimits, encode_resource, encode_scope};
 
@@ -73,7 +74,7 @@ fn a_batch_is_the_longest_front_of_the_queue_that_has_one_scope_and_fits() {
 fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
     let resource = encode_resource(&[KeyValue::new("service.name", "shop")], "");
     let scope = Arc::new(Scope {
-        resource: resource.into(),
+        resource: SharedResource::new(resource),
         scope: encode_scope("tower-otlp", "1.2.3", &[], "https://example.org/1.0").into(),
     });
     // So many that the lengths of the messages take one, two and three bytes.
@@ -109,6 +110,33 @@ fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
             .map(|request| ids(&ExportTraceServiceRequest::decode(&**request).unwrap()));
         assert_eq!(each.flatten().collect::<Vec<_>>(), Vec::from_iter(1..=spans));
     }
+}
+
+#[test]
+fn a_batch_is_from_the_resource_at_the_time_at_which_it_was_made() {
+    let intake = Intake::new(BufferLimits::default());
+    let resource = SharedResource::new("of the first");
+    let scope = Arc::new(Scope { resource: resource.clone(), scope: Bytes::new() });
+    let other = Arc::new(Scope { resource: SharedResource::new("other"), scope: Bytes::new() });
+    let batch_of = |scope| {
+        intake.push(scope, b"a span");
+        intake.seal_all();
+        let mut queue = take_sealed(&intake).into();
+        move || Batch::take(&mut queue, BatchLimits::default()).unwrap().0
+    };
+    let tells = |batch: &Batch, text: &str| {
+        let mut requests: Vec<_> = batch.requests().collect();
+        requests.push(Vec::from(batch.request()).concat());
+        requests.iter().all(|request| request.windows(text.len()).any(|it| it == text.as_bytes()))
+    };
+
+    let first = batch_of(&scope)();
+    let mut take_second = batch_of(&scope);
+    let mut take_other = batch_of(&other);
+    resource.set("of the second");
+    assert!(tells(&first, "of the first"), "also when it is sent once more");
+    assert!(tells(&take_second(), "of the second"), "although its spans had ended before");
+    assert!(tells(&take_other(), "other"), "another one is left alone");
 }
 
 /// The span ids of a request that must be of the shop's.

@@ -3,6 +3,7 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join;
@@ -17,15 +18,33 @@ use super::super::{Command, Drain, Worker};
 /// Runs a worker while `test` does, and until it ends by itself. It does so when the test lets go
 /// of the bench, so a test that returns the bench shows that it ended before.
 pub(super) async fn drive<T>(concurrency: usize, test: impl AsyncFnOnce(Bench) -> T) -> T {
-    let intake =
-        Arc::new(Intake::new(BufferLimits { chunk_bytes: CHUNK_BYTES, ..BufferLimits::default() }));
+    drive_with(BufferLimits::default().total_bytes, concurrency, None, test).await
+}
+
+/// The same, with a worker that exports nothing for so long.
+pub(super) async fn drive_held<T>(hold: Duration, test: impl AsyncFnOnce(Bench) -> T) -> T {
+    drive_with(BufferLimits::default().total_bytes, 8, Some(hold), test).await
+}
+
+/// The same, with a budget of so many bytes.
+pub(super) async fn drive_with<T>(
+    total_bytes: usize,
+    concurrency: usize,
+    hold: Option<Duration>,
+    test: impl AsyncFnOnce(Bench) -> T,
+) -> T {
+    let buffer = BufferLimits { total_bytes, chunk_bytes: CHUNK_BYTES, ..BufferLimits::default() };
+    let intake = Arc::new(Intake::new(buffer));
     let (calls, exports) = mpsc::unbounded_channel();
     let (commands, inbox) = mpsc::unbounded_channel();
-    let sink = Box::new(ScriptedSink { calls, concurrency });
+    let panics = Arc::<AtomicBool>::default();
+    let sink = Box::new(ScriptedSink { calls, concurrency, panics: Arc::clone(&panics) });
     // Chunks of small spans are merged, and one of a large span goes out alone.
     let limits = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
-    let mut worker = Worker::new(Arc::clone(&intake), sink, limits, inbox);
-    let bench = Bench { intake, commands: Some(commands), exports, scope: Arc::default() };
+    let hold = hold.map(|hold| Instant::now() + hold);
+    let mut worker = Worker::new(Arc::clone(&intake), sink, limits, inbox, hold);
+    let commands = Some(commands);
+    let bench = Bench { intake, commands, exports, scope: Arc::default(), panics };
     let work = async move { worker.supervise().await };
     let ((), result) = timeout(Duration::from_secs(24 * 3600), join(work, test(bench)))
         .await
@@ -39,6 +58,7 @@ pub(super) struct Bench {
     commands: Option<mpsc::UnboundedSender<Command>>,
     exports: mpsc::UnboundedReceiver<Export>,
     scope: Arc<Scope>,
+    panics: Arc<AtomicBool>,
 }
 
 impl Bench {
@@ -90,6 +110,21 @@ impl Bench {
         self.ask(Command::Shutdown, deadline)
     }
 
+    /// Says who the spans are from, and that it is known.
+    pub(super) fn release(&self, resource: &'static str) {
+        self.scope.resource.set(resource);
+        self.commands.as_ref().expect("a worker").send(Command::Release).expect("a worker");
+    }
+
+    /// Lets the sink panic when it is asked next for its name, which is once a second.
+    pub(super) fn panic_soon(&self) {
+        self.panics.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_panicked(&self) -> bool {
+        !self.panics.load(Ordering::Relaxed)
+    }
+
     /// Lets go of the worker's commands.
     pub(super) fn hang_up(&mut self) {
         self.commands = None;
@@ -97,6 +132,10 @@ impl Bench {
 
     pub(super) fn stats(&self) -> Stats {
         self.intake.stats()
+    }
+
+    pub(super) fn bytes_used(&self) -> usize {
+        self.intake.bytes_used()
     }
 
     fn ask(&self, command: fn(Drain) -> Command, deadline: Duration) -> oneshot::Receiver<Stats> {
@@ -115,10 +154,16 @@ impl Bench {
 /// An export that waits for what the test answers. Not answered, it hangs.
 pub(super) struct Export {
     pub(super) spans: u64,
+    request: Vec<u8>,
     answer: oneshot::Sender<Answer>,
 }
 
 impl Export {
+    /// Whether the spans are said to be from this resource.
+    pub(super) fn is_from(&self, resource: &str) -> bool {
+        self.request.windows(resource.len()).any(|part| part == resource.as_bytes())
+    }
+
     pub(super) fn answer(self, answer: Answer) {
         let _ = self.answer.send(answer);
     }
@@ -145,6 +190,7 @@ impl Answer {
 struct ScriptedSink {
     calls: mpsc::UnboundedSender<Export>,
     concurrency: usize,
+    panics: Arc<AtomicBool>,
 }
 
 impl Sink for ScriptedSink {
@@ -155,7 +201,11 @@ impl Sink for ScriptedSink {
     fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
         Box::pin(async {
             let (answer, answered) = oneshot::channel();
-            let _ = self.calls.send(Export { spans: batch.spans(), answer });
+            let _ = self.calls.send(Export {
+                spans: batch.spans(),
+                request: Vec::from(batch.request()).concat(),
+                answer,
+            });
             match answered.await {
                 Ok(Answer::Outcome(outcome)) => outcome,
                 Ok(Answer::Panic) => panic!("a bug"),
@@ -165,6 +215,7 @@ impl Sink for ScriptedSink {
     }
 
     fn target(&self) -> &str {
+        assert!(!self.panics.swap(false, Ordering::Relaxed), "a bug");
         "grpc://collector:4317"
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
+use super::bench::drive_held;
 use super::*;
 use crate::pipeline::Failure;
 
@@ -82,6 +83,34 @@ async fn spans_that_find_no_room_are_said_to_be_lost_once_for_each_time() {
         )
     };
     assert_eq!(*lines.0.lock().unwrap(), [line(3), line(6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_in_vain_for_who_the_spans_are_from_is_said_once() {
+    const IN_VAIN: &str = "WARN the resource attributes that this program waits for were not set \
+         in time: spans go to grpc://collector:4317 without them";
+    const HOLD: Duration = Duration::from_secs(5);
+    let rows: [(Option<u64>, &[&str], &str); 4] = [
+        (None, &[IN_VAIN], "never set"),
+        (Some(6), &[IN_VAIN], "set too late"),
+        (Some(4), &[], "set in time"),
+        (Some(0), &[], "set at once"),
+    ];
+    let _another = tracing::Dispatch::new(Lines::default());
+    for (set, expected, why) in rows {
+        let lines = Lines::default();
+        let logging = tracing::subscriber::set_default(lines.clone());
+        drive_held(HOLD, async |bench| {
+            if let Some(seconds) = set {
+                bench.pass(Duration::from_secs(seconds)).await;
+                bench.release("late");
+            }
+            bench.pass(3 * HOLD).await;
+        })
+        .await;
+        drop(logging);
+        assert_eq!(*lines.0.lock().unwrap(), expected, "{why}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,7 +85,9 @@ async fn a_deadline_is_one_of_the_real_clock_whatever_time_the_callers_runtime_h
     let _ = futures_util::poll!(pin!(flush));
     pipeline.shutdown_detached(Duration::from_secs(5));
     for _ in 0..2 {
-        let (Command::Flush(drain) | Command::Shutdown(drain)) = inbox.recv().await.unwrap();
+        let Some(Command::Flush(drain) | Command::Shutdown(drain)) = inbox.recv().await else {
+            panic!("not what was asked for");
+        };
         let left = drain.deadline.into_std().duration_since(std::time::Instant::now());
         assert!(left <= Duration::from_secs(5), "{left:?} are left of 5 s");
     }
@@ -147,7 +149,8 @@ fn drain_blocking(pipeline: &Pipeline) -> [Stats; 2] {
 fn start(during: fn(usize)) -> (Arc<Pipeline>, Receiver<()>) {
     let (alive, ended) = channel();
     let sink = Box::new(AsyncSink { exports: AtomicUsize::new(0), during, _alive: alive });
-    let pipeline = Pipeline::start(sink, BufferLimits::default(), BatchLimits::default()).unwrap();
+    let pipeline =
+        Pipeline::start(sink, BufferLimits::default(), BatchLimits::default(), None).unwrap();
     (Arc::new(pipeline), ended)
 }
 

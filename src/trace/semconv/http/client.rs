@@ -12,6 +12,15 @@ use crate::trace::outgoing::ResendCount;
 use crate::trace::semconv::server_address::{self, ServerAddress, split_host_port};
 use crate::trace::semconv::{Description, RequestHead, Verdict, error_type};
 
+/// Whom a request goes to, and on which port.
+#[cfg(feature = "metrics")]
+pub(in crate::trace) fn address<'a>(
+    head: &RequestHead<'a>,
+    set: Option<&'a ServerAddress>,
+) -> Option<(&'a str, u16)> {
+    Whom::of(head, set).address
+}
+
 /// Writes the attributes that a request's head gives, and the name.
 pub(in crate::trace) fn start(
     span: &mut SpanBuffer,

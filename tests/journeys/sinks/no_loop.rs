@@ -1,0 +1,129 @@
+//! A program whose subscriber makes spans of everything exports its spans: what its exporter does
+//! becomes none.
+//!
+//! The exporter has a thread of its own, so the subscriber has to be that of a whole process: the
+//! test runs this binary again, as that program.
+
+use std::env;
+use std::io;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use opentelemetry::trace::TracerProvider;
+use tokio::net::TcpSocket;
+use tower_otlp::WithTraceIds;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::script::Answer;
+use super::*;
+
+const REQUESTS: u64 = 5;
+
+#[test]
+fn the_exporter_s_own_activity_is_not_traced() {
+    if let (Ok(url), Ok(outcome)) = (env::var(URL), env::var(OUTCOME)) {
+        return program(&url, &outcome);
+    }
+
+    let well = Collector::start(Script::Ok);
+    run(&well.grpc_url(), "delivered");
+    assert_expected(&well);
+    let well = Collector::start(Script::Ok);
+    run(&well.http_url(), "delivered");
+    assert_expected(&well);
+    let directory = tempfile::tempdir().unwrap();
+    run(&format!("file://{}", directory.path().display()), "delivered");
+
+    let ill = Collector::start(Answer::grpc("13"));
+    run(&ill.grpc_url(), "failed");
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    run(&format!("grpc://{}", nobody.local_addr().unwrap()), "failed");
+    run(&format!("http://localhost:{}", nobody.local_addr().unwrap().port()), "failed");
+}
+
+/// What arrived is what the program did.
+fn assert_expected(collector: &Collector) {
+    let mut names: Vec<_> = collector.spans().into_iter().map(|span| span.name).collect();
+    names.sort_unstable();
+    assert_eq!(names, [["GET"; REQUESTS as usize], ["handle"; REQUESTS as usize]].concat());
+}
+
+/// Runs the program.
+fn run(url: &str, outcome: &str) {
+    let name = "sinks::no_loop::the_exporter_s_own_activity_is_not_traced";
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(URL, url)
+        .env(OUTCOME, outcome)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{url}: {text}");
+    assert!(text.contains("1 passed"), "{url}: {text}");
+}
+
+/// Serves requests, and accounts for every span after each.
+fn program(url: &str, outcome: &str) {
+    let tracing = tracing_to(url);
+    let lines = Lines::default();
+    tracing_subscriber::registry()
+        .with(EnvFilter::new("trace"))
+        .with(tracing_opentelemetry::layer().with_tracer(tracing.tracer_provider().tracer("app")))
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .map_event_format(WithTraceIds::from)
+                .with_writer(lines.clone()),
+        )
+        .init();
+
+    for request in 1..=REQUESTS {
+        call(&tracing, || tracing::info_span!("handle").in_scope(|| tracing::info!("handled")));
+        let (delivered, failed) = match outcome {
+            "delivered" => (2 * request, 0),
+            _ => (0, 2 * request),
+        };
+        // Would a span come of each export, each flush would bring more.
+        for _ in 0..3 {
+            assert_eq!(tracing.flush_blocking(LONG), settled(delivered, failed));
+        }
+    }
+    let stats = tracing.stats();
+    assert_eq!(tracing.shutdown_blocking(LONG), stats);
+
+    let lines = lines.0.lock().unwrap();
+    let lines = str::from_utf8(&lines).unwrap();
+    let about = |words: &str| lines.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(about(" handled "), usize::try_from(REQUESTS).unwrap());
+    if url.starts_with("grpc") && outcome == "delivered" {
+        assert!(about("TRACE") > 0, "the libraries are heard, for whoever asks for it");
+    }
+    assert_eq!(about("cannot export to ") > 0, outcome == "failed", "{lines}");
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+const URL: &str = "TOWER_OTLP_TEST_URL";
+const OUTCOME: &str = "TOWER_OTLP_TEST_OUTCOME";
