@@ -14,10 +14,14 @@ use percent_encoding::percent_decode;
 pub(crate) struct GrpcStatus(u8);
 
 impl GrpcStatus {
-    #[cfg(feature = "grpc")]
+    #[cfg(any(feature = "grpc", feature = "metrics"))]
     pub(crate) const OK: Self = Self(0);
     pub(crate) const CANCELLED: Self = Self(1);
     pub(crate) const UNKNOWN: Self = Self(2);
+    #[cfg(feature = "metrics")]
+    pub(crate) const UNIMPLEMENTED: Self = Self(12);
+    #[cfg(any(feature = "tonic", feature = "_hyper"))]
+    pub(crate) const UNAVAILABLE: Self = Self(14);
 
     /// The `grpc-status` of response headers or trailers; `None` when there is none.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
@@ -46,13 +50,45 @@ impl GrpcStatus {
         }
     }
 
+    /// What the reset of an HTTP/2 stream means (gRPC over HTTP2, "Errors").
+    #[cfg(feature = "_h2")]
+    pub(crate) fn from_h2(reason: h2::Reason) -> Self {
+        use h2::Reason;
+        match reason {
+            Reason::NO_ERROR
+            | Reason::PROTOCOL_ERROR
+            | Reason::INTERNAL_ERROR
+            | Reason::FLOW_CONTROL_ERROR
+            | Reason::SETTINGS_TIMEOUT
+            | Reason::FRAME_SIZE_ERROR
+            | Reason::COMPRESSION_ERROR
+            | Reason::CONNECT_ERROR => Self(13),
+            Reason::REFUSED_STREAM => Self(14),
+            Reason::CANCEL => Self::CANCELLED,
+            Reason::ENHANCE_YOUR_CALM => Self(8),
+            Reason::INADEQUATE_SECURITY => Self(7),
+            _ => Self::UNKNOWN,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         NAMES[usize::from(self.0)]
+    }
+
+    pub(crate) fn is_ok(self) -> bool {
+        self.0 == 0
     }
 
     /// Whether the code is the server's fault (OpenTelemetry, "gRPC Server Status").
     pub(crate) fn is_server_error(self) -> bool {
         matches!(self.0, 2 | 4 | 12 | 13 | 14 | 15)
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl From<tonic::Code> for GrpcStatus {
+    fn from(code: tonic::Code) -> Self {
+        u8::try_from(code as i32).map_or(Self::UNKNOWN, |code| Self(code.min(16)))
     }
 }
 

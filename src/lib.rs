@@ -44,5 +44,5 @@ pub use sampling::{RateOutOfRange, RemoteParent, Sampling, SamplingRate, Samplin
 pub use trace::TraceInterceptor;
 #[cfg(feature = "tracing")]
 pub use trace::WithTraceIds;
-pub use trace::{ResponseBody, ResponseFuture, Trace, TraceLayer};
+pub use trace::{ResendCount, ResponseBody, ResponseFuture, Trace, TraceLayer};
 pub use tracing_service::{InMemorySpans, StartError, TracingService};

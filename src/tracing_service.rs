@@ -23,7 +23,7 @@ use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, 
 use crate::record::{RecordedSpan, SpanLimits, encode_scope};
 use crate::sampling::SamplingRate;
 use crate::sink;
-use crate::trace::{self, Recording, TraceLayer};
+use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
 ///
@@ -239,12 +239,29 @@ impl TraceLayer {
     /// See the [module documentation](crate::trace) for where to put it and when a span ends.
     #[must_use]
     pub fn server(tracing: &TracingService) -> Self {
+        Self::of(tracing, Role::Server { response_header: tracing.response_header })
+    }
+
+    /// A layer for clients: a `CLIENT` span for each request, HTTP or gRPC, and the request tells
+    /// the next service which trace it belongs to.
+    ///
+    /// See the [module documentation](crate::trace#clients) for what it goes around and how
+    /// requests find their trace.
+    #[must_use]
+    pub fn client(tracing: &TracingService) -> Self {
+        Self::of(tracing, Role::Client { propagate_baggage: false })
+    }
+
+    fn of(tracing: &TracingService, role: Role) -> Self {
         Self::new(trace::Settings {
             intake: Arc::clone(&tracing.intake),
             scope: Arc::clone(&tracing.scope),
             limits: SpanLimits::default(),
             recording: tracing.recording,
-            response_header: tracing.response_header,
+            metrics: trace::Metrics::default(),
+            role,
+            server_address: None,
+            errors: Vec::new(),
         })
     }
 }
@@ -314,7 +331,5 @@ fn built_without(feature: &str, target: &str) -> StartError {
     ))
 }
 
-const SCOPE: &str = "tower-otlp";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a service that was dropped goes on delivering.
 const DEADLINE_WHEN_DROPPED: Duration = Duration::from_secs(5);

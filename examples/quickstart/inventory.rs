@@ -5,15 +5,14 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, uri::PathAndQuery};
+use http::uri::PathAndQuery;
 use tonic::body::Body;
-use tonic::metadata::MetadataMap;
 use tonic::server::{NamedService, UnaryService};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
-use tower_otlp::TraceContext;
+use tower_otlp::Trace;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Item {
@@ -69,19 +68,13 @@ impl Service<http::Request<Body>> for Inventory {
     }
 }
 
-/// The client: how many of an item are in stock.
-pub(crate) async fn count(channel: Channel, id: u64) -> Result<u64, Status> {
-    let mut request = Request::new(Item { id });
-    // The trace goes on in the next service when the request says which one it is part of.
-    if let Some(trace_context) = TraceContext::current() {
-        let mut headers = HeaderMap::new();
-        trace_context.inject(&mut headers);
-        *request.metadata_mut() = MetadataMap::from_headers(headers);
-    }
+/// The client: how many of an item are in stock. Its channel is traced, so the trace goes on there.
+pub(crate) async fn count(channel: Trace<Channel>, id: u64) -> Result<u64, Status> {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let codec = ProstCodec::<Item, Stock>::default();
-    let stock = client.unary(request, PathAndQuery::from_static(COUNT), codec).await?;
+    let stock =
+        client.unary(Request::new(Item { id }), PathAndQuery::from_static(COUNT), codec).await?;
     Ok(stock.into_inner().count)
 }
 

@@ -31,7 +31,8 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
-use tower_otlp::{ExporterUrl, TraceLayer, TracingService, TracingServiceConfig};
+use tower::Layer;
+use tower_otlp::{ExporterUrl, Trace, TraceLayer, TracingService, TracingServiceConfig};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -139,7 +140,9 @@ async fn serve_front(
 ) -> Result<SocketAddr, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let channel = Channel::from_shared(format!("http://{back}"))?.connect_lazy();
+    let target = format!("http://{back}");
+    let channel = Channel::from_shared(target.clone())?.connect_lazy();
+    let channel = TraceLayer::client(tracing).target(&target).layer(channel);
     let app = Router::new()
         .route("/orders/{id}", get(show_order))
         .with_state(channel)
@@ -148,7 +151,7 @@ async fn serve_front(
     Ok(address)
 }
 
-async fn show_order(State(inventory): State<Channel>, Path(id): Path<u64>) -> Response {
+async fn show_order(State(inventory): State<Trace<Channel>>, Path(id): Path<u64>) -> Response {
     match inventory::count(inventory, id).await {
         Ok(count) => {
             // The body takes its time, and the span lasts as long as the body.

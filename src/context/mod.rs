@@ -43,6 +43,8 @@
 //! [W3C Baggage]: https://www.w3.org/TR/baggage/
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
 mod authority;
@@ -139,11 +141,16 @@ impl TraceContext {
     /// Writes `traceparent`, `tracestate` and `baggage`, in place of whatever `headers` had under
     /// these names: what there is nothing to say about is removed.
     pub fn inject(&self, headers: &mut HeaderMap) {
-        let tracestate = self.tracestate.as_ref().map(TraceStateHeader::to_header_value);
         let baggage = self.baggage.as_ref().map(BaggageHeader::to_header_value);
+        self.inject_without_baggage(headers);
+        replace(headers, &baggage::NAME, baggage);
+    }
+
+    /// [`inject`](Self::inject) for `traceparent` and `tracestate` alone.
+    pub(crate) fn inject_without_baggage(&self, headers: &mut HeaderMap) {
+        let tracestate = self.tracestate.as_ref().map(TraceStateHeader::to_header_value);
         replace(headers, &traceparent::NAME, Some(self.traceparent.to_header_value()));
         replace(headers, &tracestate::NAME, tracestate);
-        replace(headers, &baggage::NAME, baggage);
     }
 
     /// The trace all of this belongs to.
@@ -209,6 +216,12 @@ impl TraceContext {
     pub(crate) fn with_traceparent(self, traceparent: Traceparent) -> Self {
         Self { traceparent, ..self }
     }
+}
+
+/// Writes the baggage of `cx` in place of any other, where there is no trace to go with it.
+pub(crate) fn inject_baggage(cx: &Context, headers: &mut HeaderMap) {
+    let baggage = BaggageHeader::from_opentelemetry(cx.baggage());
+    replace(headers, &baggage::NAME, baggage.as_ref().map(BaggageHeader::to_header_value));
 }
 
 /// Sets or removes a field. A map that can take no more names keeps what it has: a header too many

@@ -49,7 +49,7 @@ impl<B: Default> Default for ResponseBody<B> {
 impl<B> Body for ResponseBody<B>
 where
     B: Body,
-    B::Error: fmt::Display,
+    B::Error: fmt::Display + 'static,
 {
     type Data = B::Data;
     type Error = B::Error;
@@ -66,11 +66,12 @@ where
         this.observation.leave();
 
         let frame = ready!(polled);
-        if let Observation::Live(_) = this.observation {
+        if let Observation::Live(exchange) = this.observation {
             match &frame {
                 None => this.observation.end(End::Complete),
-                Some(Err(error)) => this.observation.end(End::Error(error)),
+                Some(Err(error)) => this.observation.fail(error),
                 Some(Ok(frame)) => {
+                    exchange.passed(frame);
                     if let Some(trailers) = frame.trailers_ref() {
                         this.observation.end(End::Trailers(trailers));
                     } else if is_last(frame, this.left) || inner.is_end_stream() {

@@ -8,7 +8,7 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanId, TraceContextExt};
 
 use super::exchange::Exchange;
-use super::layer::{Recording, Settings};
+use super::layer::{Recording, Settings, Side};
 use super::observation::Observation;
 use super::semconv::{Protocol, RequestHead};
 use super::span::ActiveSpan;
@@ -19,9 +19,13 @@ use crate::sampling;
 /// Decides what to do for a request. The decision comes first; nothing is built for a span that
 /// is not recorded.
 pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
-    if is_otlp(request) || Context::is_current_telemetry_suppressed() {
+    if is_otlp(request.method, request.uri.path()) || Context::is_current_telemetry_suppressed() {
         return Observation::Off;
     }
+    traced(settings, request).measured(settings, request)
+}
+
+fn traced(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
     let Recording::On(rate) = settings.recording else { return hand_through(request) };
 
     let parent = Parent::of(request);
@@ -40,11 +44,19 @@ pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Ob
     if sampled {
         let started = settings.intake.clock().ticks();
         let protocol = Protocol::of(request.method, request.headers);
-        let span =
-            ActiveSpan::start(settings, trace_context, parent_id, request, protocol, started);
+        let context = Context::map_current(|current| trace_context.attach_to(current));
+        let (span, context) = ActiveSpan::start(
+            settings,
+            (trace_context, context),
+            parent_id,
+            request,
+            protocol,
+            started,
+        );
+        let span = (Some(span), Some(context));
         Observation::Live(Exchange::new(settings, request, protocol, started, span))
     } else {
-        Observation::Unrecorded(unrecorded(&trace_context, Remote::No))
+        Observation::Unrecorded(Side::Server, unrecorded(&trace_context, Remote::No))
     }
 }
 
@@ -104,21 +116,20 @@ fn hand_through(request: &RequestHead<'_>) -> Observation {
         None => BaggageHeader::extract(request.headers)
             .map(|baggage| Context::current_with_baggage(baggage.to_opentelemetry())),
     };
-    context.map_or(Observation::Off, Observation::Unrecorded)
+    context.map_or(Observation::Off, |context| Observation::Unrecorded(Side::Server, context))
 }
 
 /// The current context with a span that is not recorded.
-fn unrecorded(trace_context: &TraceContext, remote: Remote) -> Context {
+pub(super) fn unrecorded(trace_context: &TraceContext, remote: Remote) -> Context {
     let span_context = trace_context.to_span_context(remote == Remote::Yes);
     Context::map_current(|current| trace_context.attach_to(current))
         .with_remote_span_context(span_context)
 }
 
-/// Whether the request brings spans. A receiver whose requests were traced would be sent the
-/// spans of receiving spans, for ever.
-fn is_otlp(request: &RequestHead<'_>) -> bool {
-    let path = request.uri.path();
+/// Whether a request brings spans. A receiver whose requests were traced would be sent the spans of
+/// receiving spans, for ever, and so would an exporter that sends them through a traced client.
+pub(super) fn is_otlp(method: &Method, path: &str) -> bool {
     let is_receiver = path == "/v1/traces"
         || path == "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-    is_receiver && request.method == Method::POST
+    is_receiver && method == Method::POST
 }

@@ -2,18 +2,21 @@
 //!
 //! One [`Exchange`] is made when the request arrives, moves from the service into the future and
 //! from there into the body, and is ended once: by [`Exchange::end`], or by being dropped. What
-//! there is to end, a span, is its own.
+//! there is to end, a span and measurements, is its own.
 
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, Response, StatusCode, header};
-use http_body::Body;
+use bytes::Buf;
+use http::{HeaderMap, Response, StatusCode, Version, header};
+use http_body::{Body, Frame};
 use opentelemetry::Context;
 
-use super::layer::Settings;
+use super::cause::{AsError, Cause};
+use super::layer::{Settings, Side};
+use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
-use super::server_span::{self, Entered};
+use super::server_span::{self, Entered, Serving};
 use super::span::ActiveSpan;
 use crate::grpc_status::GrpcStatus;
 
@@ -25,7 +28,7 @@ pub(super) enum End<'a> {
     /// The same, and it ended with these trailers, or with gRPC's in its head.
     Trailers(&'a HeaderMap),
     /// The service, or the response body, ended in an error.
-    Error(&'a dyn fmt::Display),
+    Error(Cause<'a>),
     /// The future or the body was dropped before its end.
     Cancelled,
     /// The future or the body was dropped because it panicked.
@@ -36,14 +39,18 @@ pub(super) enum End<'a> {
 #[derive(Debug)]
 pub(super) struct Exchange {
     settings: Arc<Settings>,
-    /// In force while the inner service runs.
-    context: Context,
-    /// Absent only when it has ended.
+    /// In force while the inner service runs. Absent when tracing is disabled and no trace came.
+    context: Option<Context>,
+    /// Absent when the request is not recorded, or has ended.
     span: Option<ActiveSpan>,
+    /// Absent when the request is not measured, or has ended.
+    measured: Option<Measured>,
     /// Reading of the pipeline's clock.
     started: u64,
     protocol: Protocol,
     method: Method,
+    /// Absent as long as a client has no answer: what is agreed on shows there.
+    version: Option<Version>,
     status: Option<StatusCode>,
     /// Whether code of the inner service is running right now. Found true by `drop`, it panicked:
     /// `std::thread::panicking` cannot tell, because a panic may have been caught in between, or
@@ -79,12 +86,13 @@ impl Exchange {
         request: &RequestHead<'_>,
         protocol: Protocol,
         started: u64,
-        (span, context): (ActiveSpan, Context),
+        (span, context): (Option<ActiveSpan>, Option<Context>),
     ) -> Self {
         Self {
             settings: Arc::clone(settings),
             context,
-            span: Some(span),
+            span,
+            measured: None,
             started,
             protocol,
             method: match *request.method {
@@ -92,16 +100,39 @@ impl Exchange {
                 http::Method::CONNECT => Method::Connect,
                 _ => Method::Other,
             },
+            version: match settings.role.side() {
+                Side::Server => Some(request.version),
+                Side::Client => None,
+            },
             status: None,
             running: false,
             ended: false,
         }
     }
 
+    pub(super) fn measure(&mut self, measured: Measured) {
+        self.measured = Some(measured);
+    }
+
     /// Puts the span in force for the inner service, which starts to run.
-    pub(super) fn enter(&mut self) -> Entered {
+    pub(super) fn enter(&mut self) -> Option<Entered> {
         self.running = true;
-        server_span::enter(&self.context, self.span.is_some().then_some(&self.context))
+        let context = self.context.as_ref()?;
+        let serving = match self.side() {
+            Side::Client => Serving::AsBefore,
+            Side::Server if self.span.is_some() => Serving::Recorded(context),
+            Side::Server => Serving::Unrecorded,
+        };
+        Some(server_span::enter(context, serving))
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.settings.role.side()
+    }
+
+    /// The types of errors that the user has named.
+    pub(super) fn errors(&self) -> &[AsError] {
+        &self.settings.errors
     }
 
     /// The inner service has returned.
@@ -118,7 +149,12 @@ impl Exchange {
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
+        let version = *self.version.get_or_insert_with(|| response.version());
+        let (side, protocol) = (self.side(), self.protocol);
         if let Some(span) = &mut self.span {
+            if (side, protocol) == (Side::Client, Protocol::Http) {
+                span.answered_in(version);
+            }
             span.answered(response.headers_mut()).map(|ids| response.extensions_mut().insert(ids));
         }
 
@@ -145,16 +181,24 @@ impl Exchange {
         Rest::Body { length }
     }
 
+    /// A frame of the response's body is passed on.
+    pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let (Some(measured), Some(data)) = (&mut self.measured, frame.data_ref()) {
+            measured.passed(data.remaining());
+        }
+    }
+
     /// Ends the exchange. Its context is returned: it may stay in force, but its span is inert.
-    pub(super) fn end(mut self, end: End<'_>) -> Context {
+    pub(super) fn end(mut self, end: End<'_>) -> Option<Context> {
         // The `Display` of an error is the service's, too, and may panic.
         self.running = true;
         self.finish(end);
-        std::mem::take(&mut self.context)
+        self.context.take()
     }
 
     fn finish(&mut self, end: End<'_>) {
-        let outcome = semconv::outcome(self.protocol, self.status.as_ref(), end);
+        let outcome =
+            semconv::outcome(self.side(), self.protocol, self.version, self.status.as_ref(), end);
         // An error's `Display` is the user's: run before anything is given up.
         let description = match &self.span {
             Some(_) => outcome.verdict.description.text(),
@@ -166,6 +210,10 @@ impl Exchange {
         let elapsed = self.settings.intake.clock().ticks().saturating_sub(self.started);
         if let Some(span) = self.span.take() {
             span.end(&self.settings, &outcome, description, elapsed);
+        }
+        // After the span: an instrument may be the user's, and may panic.
+        if let Some(measured) = self.measured.take() {
+            measured.end(&outcome, elapsed);
         }
     }
 }
@@ -190,6 +238,6 @@ impl fmt::Debug for End<'_> {
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

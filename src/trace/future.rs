@@ -39,15 +39,16 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, T, E> ResponseFuture<F>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
-    E: fmt::Display,
+    F: Future<Output = Result<T, E>>,
+    E: fmt::Display + 'static,
 {
-    type Output = Result<Response<ResponseBody<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Waits for the head, or for an error, which ends the exchange.
+    pub(super) fn poll_head(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(T, Observation), E>> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
         let entered = this.observation.enter();
@@ -56,16 +57,31 @@ where
         this.observation.leave();
 
         match ready!(polled) {
-            Ok(response) => Poll::Ready(Ok(respond(response, std::mem::take(this.observation)))),
+            Ok(response) => Poll::Ready(Ok((response, std::mem::take(this.observation)))),
             Err(error) => {
-                this.observation.end(End::Error(&error));
+                this.observation.fail(&error);
                 Poll::Ready(Err(error))
             }
         }
     }
 }
 
-fn respond<B: Body>(
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+    E: fmt::Display + 'static,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let head = ready!(self.poll_head(cx));
+        Poll::Ready(head.map(|(response, observation)| respond(response, observation)))
+    }
+}
+
+/// Passes a response on, whose body takes the observation with it.
+pub(super) fn respond<B: Body>(
     mut response: Response<B>,
     mut observation: Observation,
 ) -> Response<ResponseBody<B>> {

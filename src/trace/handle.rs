@@ -34,7 +34,7 @@ impl SharedDraft {
     }
 
     /// Runs `write` unless the span has ended.
-    fn write(&self, write: impl FnOnce(&mut Draft)) {
+    pub(super) fn write(&self, write: impl FnOnce(&mut Draft)) {
         if let Some(draft) = &mut *self.lock() {
             write(draft);
         }

@@ -2,7 +2,8 @@
 //!
 //! [`TraceLayer::server`] wraps any tower service over `http::Request`, HTTP or gRPC (told apart
 //! by the content type), and records one `SERVER` span for each request that is
-//! [sampled](crate::SamplingRate).
+//! [sampled](crate::SamplingRate). [`TraceLayer::client`] does the same for requests that leave,
+//! and tells the next service which trace they belong to: see [Clients](#clients).
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
@@ -18,7 +19,7 @@
 //!
 //! # Where to put the layer
 //!
-//! Outermost, so that the span covers everything that is done for the request. With axum that is
+//! A server's: outermost, so that the span covers everything that is done for the request. With axum that is
 //! the layer added last, by `Router::layer`: there the matched route is known, and it becomes
 //! `http.route` and part of the span's name. Routes added after it are not traced. A layer around
 //! the whole router sees requests before they are routed, and names its spans by the method alone.
@@ -30,7 +31,7 @@
 //!
 //! # Which trace a request belongs to
 //!
-//! That of its `traceparent`. Without a valid one, that of the span in the OpenTelemetry `Context`
+//! At a server, that of its `traceparent`. Without a valid one, that of the span in the OpenTelemetry `Context`
 //! in which the layer is called; without that, a new one. A layer inside another, or inside any
 //! other span of the same trace, continues that span.
 //!
@@ -76,6 +77,36 @@
 //! The addresses of peers are not recorded yet. The method of a gRPC call is what the client
 //! called, also when nobody serves it: the layer cannot know.
 //!
+//! # What is measured
+//!
+//! Nothing, until [`TraceLayer::metrics`](TraceLayer#method.metrics) gives the layer an OpenTelemetry meter provider (cargo
+//! feature `metrics`). Then every request counts, also one that is not recorded, and also when
+//! tracing is disabled:
+//!
+//! | instrument, unit | attributes |
+//! |---|---|
+//! | `http.server.request.duration`, histogram, `s` | `http.request.method`, `url.scheme`, `http.route`, `http.response.status_code`, `error.type`, `network.protocol.version` |
+//! | `http.server.active_requests`, up-down counter, `{request}` | `http.request.method`, `url.scheme` |
+//! | `http.server.request.body.size`, `http.server.response.body.size`, histograms, `By`; only with [`TraceLayer::body_size_metrics`](TraceLayer#method.body_size_metrics) | as the duration |
+//! | `rpc.server.call.duration`, histogram, `s` | `rpc.system.name`, `rpc.method`, `rpc.response.status_code`, `error.type` |
+//!
+//! A gRPC call counts as a call and not as an HTTP request. A duration is that of the span, if
+//! there is one, to the nanosecond, and so is `error.type`. A request is active for as long as its
+//! span would last, however it ends.
+//!
+//! An attribute of a metric must not take any value that a client likes, as one of a span may:
+//!
+//! - `url.scheme` is `https` where the request says so, otherwise `http`;
+//! - `rpc.method` is `_OTHER` when the call ends with `UNIMPLEMENTED`, as then the client may have
+//!   made the method up, and for names longer than 255 bytes. A layer inside may also refuse calls
+//!   without a look at their method; so beyond 1000 methods that were answered with `OK`, and 100
+//!   that never were, the others are `_OTHER`, too;
+//! - `server.address` and `server.port` are left out.
+//!
+//! The attribute sets are kept ready, so that measuring allocates nothing once they have been seen:
+//! those of up to 1024 combinations of method, route, scheme and version, with up to 24 ends each.
+//! What goes beyond is measured all the same, at the price of making the set each time.
+//!
 //! # What the service sees
 //!
 //! While the service and its response body run or are dropped, the span stands in the
@@ -93,11 +124,159 @@
 //! extensions, and names its ids in a [header](crate::ResponseHeader), unless the span is inside
 //! another one of this process.
 //!
+//! # Clients
+//!
+//! The client layer goes around tonic's `Channel`, plain or balanced, hyper-util's legacy client
+//! and any other tower service over `http::Request`.
+//! With the feature `reqwest` it goes around `reqwest::Client`, too.
+//!
+//! ```
+//! # #[cfg(feature = "tonic-channel")] {
+//! use tonic::transport::Channel;
+//! use tower::Layer;
+//! use tower_otlp::{TraceLayer, TracingService};
+//!
+//! # async fn run() {
+//! let (tracing, _spans) = TracingService::in_memory();
+//! let target = "http://inventory:50051";
+//! let channel = Channel::from_static(target).connect_lazy();
+//! let channel = TraceLayer::client(&tracing).target(target).layer(channel);
+//! // let client = InventoryClient::new(channel);
+//! # }
+//! # }
+//! ```
+//!
+//! A request's parent is the active span of the OpenTelemetry `Context` in which the service is
+//! called: in a handler, the server's span. Without one it is the
+//! [`TraceContext`](crate::TraceContext) in the request's extensions, which is the way into tasks
+//! that no context follows to, such as the worker of a `tower::buffer` that stands above the layer;
+//! without that, a new trace starts. A span is recorded under the same rules as a server's.
+//!
+//! `traceparent` and `tracestate` are written before the wrapped service is called, in place of
+//! any that the request had, also when the span is not recorded: then the next service is told not
+//! to record either. Where [recording is off](crate::TracingServiceConfig::enabled), the parent
+//! itself is sent on, and without one the headers are left alone. Baggage is sent on only
+//! [if the layer says so](TraceLayer::propagate_baggage).
+//!
+//! ## When a client span ends
+//!
+//! Like a server's, when the response has ended: with the last frame of its body, with the trailers,
+//! or when the body is dropped. A connection that was upgraded goes on after its span. What differs:
+//!
+//! | what happens | an HTTP span says | a gRPC span says |
+//! |---|---|---|
+//! | a status of 400 or more; a gRPC status other than `OK` | error, the status | error, the status |
+//! | an error of the client or of the body | error, by the table below | error, the status that tonic makes of it |
+//! | the future or the body is dropped | no error, no `error.type` | error, `CANCELLED` |
+//!
+//! A timeout in a layer above drops the future; one below is an error of the client. Time spent in
+//! `poll_ready`, waiting for a place in a limit or a buffer, is before the span.
+//!
+//! `error.type` of failures is found in the [sources](std::error::Error::source) of the error, and
+//! its description is what all of them say:
+//!
+//! | `error.type` | is |
+//! |---|---|
+//! | `name_resolution_error` | the host's name was not found |
+//! | `connection_refused` | nobody listens there |
+//! | `tls_error` | the TLS handshake failed |
+//! | `connect_error` | any other reason why there is no connection |
+//! | `timeout` | a timeout of the system, of tower, tokio, tonic, hyper or reqwest |
+//! | `connection_reset` | the connection broke |
+//! | `connection_closed` | the server closed the connection before the response was complete |
+//! | `stream_reset` | the server reset the HTTP/2 stream |
+//! | `redirect_error` | reqwest gave up following redirects |
+//! | `body_error` | another error of the response body |
+//! | `service_error` | another error of the client |
+//! | `panic` | the client panicked |
+//!
+//! A gRPC call has these words only where its status is `UNKNOWN`, which tells nothing. A refused
+//! connection is `UNAVAILABLE` to tonic's callers, and so it is in the span.
+//!
+//! The types of errors that can be looked into are `std::io`'s and boxed ones; with the features
+//! `grpc`, `http`, `tonic-channel` or `reqwest` those of hyper and hyper-util; tonic's with
+//! `tonic-channel`; reqwest's with `reqwest`; and [those that the layer is told of](TraceLayer::error).
+//! Of all others only the text is known.
+//!
+//! ## What a client span says
+//!
+//! | HTTP | gRPC |
+//! |---|---|
+//! | name: the method | name: the full method |
+//! | `http.request.method`, `_OTHER` with `http.request.method_original` | `rpc.system.name`, `rpc.method` |
+//! | `url.full`, whose user, password and secret query values are redacted | |
+//! | `server.address`, `server.port`: of the URL or `Host`, 80 or 443 if there is none | the same, as [set](TraceLayer::target): a `Channel` does not show it |
+//! | `http.request.resend_count`, see [Retries](#retries) | |
+//! | `network.protocol.version`, of the response | |
+//! | `http.response.status_code`, `error.type` | `rpc.response.status_code`, `error.type` |
+//!
+//! The response has the span's [`TraceContext`](crate::TraceContext) in its extensions; its headers
+//! are the server's. While the client runs, its span stands in the OpenTelemetry `Context`, so a
+//! layer below nests; [`TraceContext::server_span`](crate::TraceContext::server_span) stays the
+//! server's.
+//!
+//! ## Retries
+//!
+//! Under a retry layer each attempt is a span, over it the whole call is one. For HTTP the
+//! conventions want the former, and the attempts counted: a policy puts a [`ResendCount`] into the
+//! request that it sends again.
+//!
+//! ```
+//! use std::future::{Ready, ready};
+//!
+//! use http::{Request, Response};
+//! use tower::retry::Policy;
+//! use tower_otlp::ResendCount;
+//!
+//! /// Sends a request again after a server error.
+//! #[derive(Clone)]
+//! struct Attempts {
+//!     left: u32,
+//!     resent: u32,
+//! }
+//!
+//! impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for Attempts {
+//!     type Future = Ready<()>;
+//!
+//!     fn retry(
+//!         &mut self,
+//!         request: &mut Request<B>,
+//!         result: &mut Result<Response<R>, E>,
+//!     ) -> Option<Ready<()>> {
+//!         let failed = result.as_ref().map_or(true, |r| r.status().is_server_error());
+//!         if !failed || self.left == 0 {
+//!             return None;
+//!         }
+//!         self.left -= 1;
+//!         self.resent += 1;
+//!         request.extensions_mut().insert(ResendCount(self.resent));
+//!         Some(ready(()))
+//!     }
+//!
+//!     fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
+//!         Some(request.clone())
+//!     }
+//! }
+//! # fn compose<S>(tracing: &tower_otlp::TracingService, client: S) {
+//! let client = tower::ServiceBuilder::new()
+//!     .retry(Attempts { left: 3, resent: 0 })
+//!     .layer(tower_otlp::TraceLayer::client(tracing))
+//!     .service(client);
+//! # }
+//! ```
+//!
+//! reqwest follows redirects and retries by itself, where no layer sees them: one span for the whole
+//! call, with the URL that was asked for first. Its requests show no extensions, so their parent is
+//! the current context's.
+//!
 //! # What is never traced
 //!
-//! Requests that bring spans: `POST /v1/traces` and the OTLP `TraceService`.
+//! Requests that bring spans: `POST /v1/traces` and the OTLP `TraceService`. Nor are they when a
+//! client sends them, whose exporter would export the spans of exporting spans. And nothing is where
+//! the OpenTelemetry `Context` suppresses telemetry. Such requests are not touched, nor measured.
 
 mod body;
+mod cause;
 mod decision;
 mod exchange;
 mod future;
@@ -107,8 +286,13 @@ mod interceptor;
 mod layer;
 #[cfg(feature = "tracing")]
 mod log;
+#[cfg_attr(not(feature = "metrics"), path = "metrics/off.rs")]
+mod metrics;
 mod observation;
+mod outgoing;
 mod pool;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod semconv;
 mod server_span;
 mod service;
@@ -119,10 +303,17 @@ pub use future::ResponseFuture;
 #[cfg(feature = "tonic")]
 pub use interceptor::TraceInterceptor;
 pub use layer::TraceLayer;
-pub(crate) use layer::{Recording, Settings};
+pub(crate) use layer::{Recording, Role, Settings};
 #[cfg(feature = "tracing")]
 pub use log::WithTraceIds;
+pub(crate) use metrics::Metrics;
+pub use outgoing::ResendCount;
+#[cfg(feature = "reqwest")]
+pub use reqwest::ReqwestFuture;
 pub use service::Trace;
 
+/// The instrumentation scope of the layers' spans and metrics, and its version.
+pub(crate) const SCOPE: &str = "tower-otlp";
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of the semantic conventions that the attributes' names are from.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";

@@ -1,9 +1,16 @@
 //! What is done for one request besides serving it.
 
+use std::fmt;
+use std::sync::Arc;
+
 use opentelemetry::Context;
 
+use super::cause::Cause;
 use super::exchange::{End, Exchange};
-use super::server_span::{self, Entered};
+use super::layer::{Settings, Side};
+use super::metrics::Measured;
+use super::semconv::{Protocol, RequestHead};
+use super::server_span::{self, Entered, Serving};
 
 /// Moves with the request: from the service into the future, from there into the body.
 #[derive(Debug, Default)]
@@ -13,19 +20,42 @@ pub(super) enum Observation {
     Off,
     /// The trace goes on through this process, in this context, and nothing is to be ended: not
     /// sampled, or over.
-    Unrecorded(Context),
+    Unrecorded(Side, Context),
     /// Something is to be ended when the response has.
     Live(Exchange),
 }
 
 impl Observation {
+    /// Adds the measurements, if there are any. For them also a request that is not recorded is
+    /// watched to its end.
+    pub(super) fn measured(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Self {
+        let Some(measured) = Measured::start(settings, request) else { return self };
+        let unrecorded = |context| {
+            let started = settings.intake.clock().ticks();
+            let protocol = Protocol::of(request.method, request.headers);
+            Exchange::new(settings, request, protocol, started, (None, context))
+        };
+        let mut exchange = match self {
+            Self::Off => unrecorded(None),
+            Self::Unrecorded(_, context) => unrecorded(Some(context)),
+            Self::Live(exchange) => exchange,
+        };
+        exchange.measure(measured);
+        Self::Live(exchange)
+    }
+
     /// Puts the context in force for as long as the guard lives. To be followed by
     /// [`leave`](Self::leave), unless the inner service panics in between.
     pub(super) fn enter(&mut self) -> Option<Entered> {
         match self {
             Self::Off => None,
-            Self::Unrecorded(context) => Some(server_span::enter(context, None)),
-            Self::Live(exchange) => Some(exchange.enter()),
+            Self::Unrecorded(Side::Server, context) => {
+                Some(server_span::enter(context, Serving::Unrecorded))
+            }
+            Self::Unrecorded(Side::Client, context) => {
+                Some(server_span::enter(context, Serving::AsBefore))
+            }
+            Self::Live(exchange) => exchange.enter(),
         }
     }
 
@@ -39,9 +69,20 @@ impl Observation {
     /// belongs to the trace.
     pub(super) fn end(&mut self, end: End<'_>) {
         *self = match std::mem::take(self) {
-            Self::Live(exchange) => Self::Unrecorded(exchange.end(end)),
+            Self::Live(exchange) => {
+                let side = exchange.side();
+                exchange.end(end).map_or(Self::Off, |context| Self::Unrecorded(side, context))
+            }
             other => other,
         };
+    }
+
+    /// Ends the exchange in an error of the inner service or its body.
+    pub(super) fn fail<E: fmt::Display + 'static>(&mut self, error: &E) {
+        if let Self::Live(exchange) = self {
+            let cause = Cause::of(error, exchange.errors());
+            self.end(End::Error(cause));
+        }
     }
 
     /// Drops `inner` in its context, where it may still write to its span.

@@ -12,7 +12,8 @@ impl TraceContext {
     /// recorded: then nothing that would be written to its span need be made.
     ///
     /// `Context::current()` has the innermost span, which under `#[tracing::instrument]` is
-    /// another one. Of layers inside each other this is the innermost layer's span.
+    /// another one. Of server layers inside each other this is the innermost layer's span;
+    /// below a client layer it stays what it was.
     ///
     /// It is known while the service and its response body run, on the thread that they run on. A
     /// task that is spawned meanwhile does not know it, also not `with_context`: take it along.
@@ -38,25 +39,43 @@ impl TraceContext {
     }
 }
 
+/// What [`TraceContext::server_span`] is to be while a context is in force.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Serving<'a> {
+    /// This one.
+    Recorded(&'a Context),
+    /// None: the request that is being served is not recorded.
+    Unrecorded,
+    /// What it was: a client works for whoever is being served.
+    AsBefore,
+}
+
 /// Keeps a context in force.
 #[derive(Debug)]
 pub(super) struct Entered {
-    before: Option<Context>,
+    /// What is to be put back.
+    before: Option<Option<Context>>,
     _context: ContextGuard,
 }
 
 /// Puts a context in force for as long as the guard lives, and beside it the one of the server
-/// span, if that is recorded.
+/// span.
 ///
 /// Beside it and not as a value in it, which would cost every recorded request three allocations.
-pub(super) fn enter(context: &Context, server_span: Option<&Context>) -> Entered {
-    let before = swap(server_span.cloned());
+pub(super) fn enter(context: &Context, serving: Serving<'_>) -> Entered {
+    let before = match serving {
+        Serving::Recorded(server_span) => Some(swap(Some(server_span.clone()))),
+        Serving::Unrecorded => Some(swap(None)),
+        Serving::AsBefore => None,
+    };
     Entered { before, _context: context.clone().attach() }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        swap(self.before.take());
+        if let Some(before) = self.before.take() {
+            swap(before);
+        }
     }
 }
 

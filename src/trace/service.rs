@@ -9,9 +9,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::body::ResponseBody;
-use super::decision::observe;
+use super::decision;
 use super::future::ResponseFuture;
-use super::layer::Settings;
+use super::layer::{Settings, Side};
+use super::observation::Observation;
+use super::outgoing;
 use super::semconv::RequestHead;
 
 /// A service that records a span for each request. Made by [`TraceLayer`](super::TraceLayer).
@@ -40,14 +42,35 @@ impl<S> Trace<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    #[cfg(feature = "reqwest")]
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Calls the wrapped service, and leaves the rest to its future.
+    pub(super) fn call_within<R>(
+        &mut self,
+        mut observation: Observation,
+        request: R,
+    ) -> ResponseFuture<S::Future>
+    where
+        S: Service<R>,
+    {
+        let entered = observation.enter();
+        let inner = self.inner.call(request);
+        drop(entered);
+        observation.leave();
+        ResponseFuture::new(inner, observation)
+    }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Trace<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    S::Error: fmt::Display,
+    S::Error: fmt::Display + 'static,
     ResBody: Body,
-    ResBody::Error: fmt::Display,
+    ResBody::Error: fmt::Display + 'static,
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
@@ -57,13 +80,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let mut observation = observe(&self.settings, &RequestHead::of(&request));
-        let entered = observation.enter();
-        let inner = self.inner.call(request);
-        drop(entered);
-        observation.leave();
-        ResponseFuture::new(inner, observation)
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let observation = match self.settings.role.side() {
+            Side::Server => decision::observe(&self.settings, &RequestHead::incoming(&request)),
+            Side::Client => outgoing::observe(&self.settings, &mut request),
+        };
+        self.call_within(observation, request)
     }
 }
 

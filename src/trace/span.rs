@@ -4,12 +4,12 @@
 //! stands in the OpenTelemetry `Context` meanwhile is a [`Handle`], which writes into the same
 //! buffer.
 
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt};
 
 use super::handle::{Handle, SharedDraft};
-use super::layer::Settings;
+use super::layer::{Role, Settings, Side};
 use super::pool;
 use super::semconv::{self, Code, Outcome, Protocol, RequestHead};
 use crate::context::{ResponseHeader, TraceContext};
@@ -25,11 +25,12 @@ pub(super) struct ActiveSpan {
 }
 
 impl ActiveSpan {
-    /// Starts the span of a request, and makes the context that it is to be served in.
-    /// `trace_context` holds the span's own ids, `started` is a reading of the pipeline's clock.
+    /// Starts the span of a request, and makes the context that it is to be handled in: the one
+    /// given, with the span. `trace_context` holds the span's own ids, `started` is a reading of
+    /// the pipeline's clock.
     pub(super) fn start(
         settings: &Settings,
-        trace_context: TraceContext,
+        (trace_context, context): (TraceContext, Context),
         parent: Option<(SpanId, Remote)>,
         request: &RequestHead<'_>,
         protocol: Protocol,
@@ -41,25 +42,38 @@ impl ActiveSpan {
             flags: trace_context.trace_flags(),
             tracestate: trace_context.tracestate().unwrap_or_default(),
             parent,
-            kind: SpanKind::Server,
+            kind: match settings.role {
+                Role::Server { .. } => SpanKind::Server,
+                Role::Client { .. } => SpanKind::Client,
+            },
             start_unix_nanos: settings.intake.clock().unix_nanos(started),
         };
         let mut buffer = pool::take();
         buffer.start(&head, settings.limits);
-        match protocol {
-            Protocol::Http => semconv::http::start(&mut buffer, request),
-            Protocol::Grpc => semconv::grpc::start(&mut buffer, request),
+        let address = settings.server_address.as_ref();
+        match (settings.role.side(), protocol) {
+            (Side::Server, Protocol::Http) => semconv::http::start(&mut buffer, request, address),
+            (Side::Server, Protocol::Grpc) => semconv::grpc::start(&mut buffer, request, address),
+            (Side::Client, Protocol::Http) => {
+                semconv::http::client::start(&mut buffer, request, address);
+            }
+            (Side::Client, Protocol::Grpc) => {
+                semconv::grpc::client::start(&mut buffer, request, address);
+            }
         }
         let draft = SharedDraft::new(buffer);
         let handle = Handle::new(&draft, trace_context.to_span_context(false));
-        let context = Context::map_current(|current| trace_context.attach_to(current));
         let span = Self {
             draft,
             trace_context: Some(trace_context),
-            // Inside another span of this process it is that one's to name itself.
-            response_header: match parent {
-                Some((_, Remote::No)) => ResponseHeader::Off,
-                Some((_, Remote::Yes)) | None => settings.response_header,
+            response_header: match (settings.role, parent) {
+                // Inside another span of this process it is that one's to name itself.
+                (Role::Server { .. }, Some((_, Remote::No))) => ResponseHeader::Off,
+                (Role::Server { response_header }, Some((_, Remote::Yes)) | None) => {
+                    response_header
+                }
+                // The head of a client's response is what the server wrote.
+                (Role::Client { .. }, _) => ResponseHeader::Off,
             },
         };
         (span, context.with_span(handle))
@@ -71,6 +85,14 @@ impl ActiveSpan {
         let trace_context = self.trace_context.take()?;
         self.response_header.write(trace_context.traceparent(), headers);
         Some(trace_context)
+    }
+
+    /// Writes the version of HTTP that a client was answered in, which is what was agreed on.
+    pub(super) fn answered_in(&mut self, version: Version) {
+        const KEY: &str = "network.protocol.version";
+        if let Some(version) = semconv::http::version(version) {
+            self.draft.write(|draft| draft.late(KEY).push_str(KEY, version));
+        }
     }
 
     /// Ends the span, so many nanoseconds after its start, and sends it on its way.

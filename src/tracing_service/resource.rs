@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 
-use super::{SCOPE, TracingService, VERSION};
+use super::TracingService;
 use crate::config::{Settings, env};
 use crate::context::ids;
 use crate::pipeline::{self, SharedResource};
 use crate::record::encode_resource;
+use crate::trace::{SCOPE, VERSION};
 
 impl TracingService {
     /// Adds attributes to the resource: who the spans are from, as the program has come to know.

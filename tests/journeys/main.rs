@@ -1,5 +1,6 @@
 //! Journeys through the whole crate, over real sockets and real files.
 
+mod client;
 mod composition;
 mod delayed;
 mod grpc_server;
@@ -7,6 +8,8 @@ mod handles;
 mod http_endings;
 mod http_server;
 mod interceptor;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod parents;
 mod response;
 mod sdk;

@@ -1,21 +1,27 @@
-//! gRPC server spans.
+//! gRPC spans: those of servers, and what those of [clients](client) share with them.
+
+pub(in crate::trace) mod client;
 
 use ::http::StatusCode;
 
-use super::{Description, RequestHead, Verdict, error_type, push_server};
+use super::{Description, RequestHead, ServerAddress, Verdict, error_type, server_address};
 use crate::grpc_status::GrpcStatus;
 use crate::record::SpanBuffer;
 use crate::trace::exchange::End;
 
 /// Writes the attributes that a request's head gives, and the name.
-pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
+pub(in crate::trace) fn start(
+    span: &mut SpanBuffer,
+    head: &RequestHead<'_>,
+    address: Option<&ServerAddress>,
+) {
     let path = head.uri.path();
     let method = path.strip_prefix('/').unwrap_or(path);
     span.push_str("rpc.system.name", "grpc");
     if !method.is_empty() {
         span.push_peer_str("rpc.method", method);
     }
-    push_server(span, head);
+    server_address::push(span, address, head);
     span.set_name(&[if method.is_empty() { "grpc" } else { method }]);
 }
 
@@ -52,6 +58,7 @@ mod tests {
     use ::http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::trace::cause::Cause;
 
     #[test]
     fn every_end_has_its_status_and_verdict() {
@@ -66,6 +73,7 @@ mod tests {
         let internal = trailers("13", "disk%20full");
         let odd = trailers("99", "odd");
         let empty = HeaderMap::new();
+        let boom = End::Error(Cause::of(&"boom", &[]));
         type Row<'a> = (Option<u16>, End<'a>, &'a str, Option<&'a str>, &'a str, &'a str);
         let rows: [Row<'_>; 12] = [
             (Some(200), End::Trailers(&ok), "OK", None, "", "success"),
@@ -85,8 +93,8 @@ mod tests {
             (Some(503), End::Complete, "UNAVAILABLE", Some("UNAVAILABLE"), "", "and at fault"),
             (Some(200), End::Cancelled, "CANCELLED", None, "", "the client went away"),
             (None, End::Panicked, "UNKNOWN", Some("panic"), "", "the service panicked"),
-            (None, End::Error(&"boom"), "UNKNOWN", Some("UNKNOWN"), "boom", "it failed"),
-            (Some(200), End::Error(&"boom"), "UNKNOWN", Some("UNKNOWN"), "boom", "its body did"),
+            (None, boom, "UNKNOWN", Some("UNKNOWN"), "boom", "it failed"),
+            (Some(200), boom, "UNKNOWN", Some("UNKNOWN"), "boom", "its body did"),
         ];
         for (http, end, name, error_type, description, why) in rows {
             let http = http.map(|code| StatusCode::from_u16(code).unwrap());

@@ -1,21 +1,22 @@
-//! HTTP server spans.
+//! HTTP spans: those of servers, and what those of [clients](client) share with them.
+
+pub(in crate::trace) mod client;
 
 use std::borrow::Cow;
 
 use ::http::{StatusCode, Version, header};
 
-use super::{Description, RequestHead, Verdict, error_type, push_server};
+use super::{Description, RequestHead, ServerAddress, Verdict, error_type, server_address};
 use crate::record::SpanBuffer;
 use crate::trace::exchange::End;
 
 /// Writes the attributes that a request's head gives, and the name.
-pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
-    let method = head.method.as_str();
-    let known = is_known(method);
-    span.push_str("http.request.method", if known { method } else { "_OTHER" });
-    if !known {
-        span.push_peer_str("http.request.method_original", method);
-    }
+pub(in crate::trace) fn start(
+    span: &mut SpanBuffer,
+    head: &RequestHead<'_>,
+    address: Option<&ServerAddress>,
+) {
+    let name = push_method(span, head);
     span.push_peer_str("url.path", head.uri.path());
     // A request that names no scheme came straight to this server, over a transport that the
     // layer cannot see.
@@ -23,7 +24,7 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
     if let Some(query) = head.uri.query() {
         span.push_peer_str("url.query", &redact(query));
     }
-    push_server(span, head);
+    server_address::push(span, address, head);
     if let Some(version) = version(head.version) {
         span.push_str("network.protocol.version", version);
     }
@@ -31,7 +32,6 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
         span.push_peer_str("user_agent.original", &String::from_utf8_lossy(agent.as_bytes()));
     }
 
-    let name = if known { method } else { "HTTP" };
     match route(head) {
         Some(route) => {
             span.push_str("http.route", route);
@@ -39,6 +39,18 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>) {
         }
         None => span.set_name(&[name]),
     }
+}
+
+/// Writes the method. Returns what stands for it in the span's name.
+fn push_method<'a>(span: &mut SpanBuffer, head: &RequestHead<'a>) -> &'a str {
+    let method = head.method.as_str();
+    if is_known(method) {
+        span.push_str("http.request.method", method);
+        return method;
+    }
+    span.push_str("http.request.method", "_OTHER");
+    span.push_peer_str("http.request.method_original", method);
+    "HTTP"
 }
 
 /// Judges how a request ended that was answered with `status`, or not at all.
@@ -64,7 +76,7 @@ pub(super) fn verdict<'a>(status: Option<&'a StatusCode>, end: End<'a>) -> Verdi
 
 /// The route that an axum `Router` matched. Only seen by layers inside the router
 /// (`Router::layer`, `Router::route_layer`).
-fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
+pub(in crate::trace) fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
     #[cfg(feature = "axum")]
     return head.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str());
     #[cfg(not(feature = "axum"))]
@@ -75,7 +87,7 @@ fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
 }
 
 /// The methods of RFC 9110, PATCH (RFC 5789) and QUERY, in exactly this case.
-fn is_known(method: &str) -> bool {
+pub(in crate::trace) fn is_known(method: &str) -> bool {
     matches!(
         method,
         "GET"
@@ -91,7 +103,7 @@ fn is_known(method: &str) -> bool {
     )
 }
 
-fn version(version: Version) -> Option<&'static str> {
+pub(in crate::trace) fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_09 => Some("0.9"),
         Version::HTTP_10 => Some("1.0"),
@@ -143,6 +155,7 @@ mod tests {
 
     use super::*;
     use crate::record::{RecordedSpan, SpanHead, SpanLimits, decode_span};
+    use crate::trace::cause::Cause;
 
     fn started(request: &Request<()>) -> RecordedSpan {
         let mut span = SpanBuffer::default();
@@ -156,7 +169,7 @@ mod tests {
             start_unix_nanos: 1,
         };
         span.start(&head, SpanLimits::default());
-        start(&mut span, &RequestHead::of(request));
+        start(&mut span, &RequestHead::incoming(request), None);
         decode_span(span.finish_after(1))
     }
 
@@ -273,6 +286,7 @@ mod tests {
     #[test]
     fn every_end_has_its_verdict() {
         let trailers = HeaderMap::new();
+        let boom = End::Error(Cause::of(&"boom", &[]));
         let rows: [(Option<u16>, End<'_>, Option<&str>, &str); 14] = [
             (Some(100), End::Complete, None, ""),
             (Some(200), End::Complete, None, ""),
@@ -284,9 +298,9 @@ mod tests {
             (Some(200), End::Cancelled, Some("cancelled"), ""),
             (None, End::Cancelled, Some("cancelled"), ""),
             (None, End::Panicked, Some("panic"), ""),
-            (None, End::Error(&"boom"), Some("service_error"), "boom"),
-            (Some(200), End::Error(&"boom"), Some("body_error"), "boom"),
-            (Some(503), End::Error(&"boom"), Some("503"), "boom"),
+            (None, boom, Some("service_error"), "boom"),
+            (Some(200), boom, Some("body_error"), "boom"),
+            (Some(503), boom, Some("503"), "boom"),
             (Some(503), End::Cancelled, Some("503"), ""),
         ];
         for (status, end, error_type, description) in rows {

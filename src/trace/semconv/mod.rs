@@ -6,15 +6,18 @@
 
 pub(super) mod grpc;
 pub(super) mod http;
+pub(super) mod server_address;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use ::http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri, Version, header};
 
+pub(crate) use server_address::ServerAddress;
+
+use super::cause::Cause;
 use super::exchange::End;
-use crate::context::split_host_port;
+use super::layer::Side;
 use crate::grpc_status::{self, GrpcStatus};
-use crate::record::{SpanBuffer, cut};
 
 /// The head of a request, without the type of its body.
 #[derive(Clone, Copy, Debug)]
@@ -24,20 +27,27 @@ pub(super) struct RequestHead<'a> {
     pub(super) version: Version,
     pub(super) headers: &'a HeaderMap,
     pub(super) extensions: &'a Extensions,
+    /// What `uri` cannot hold.
+    pub(super) fragment: Option<&'a str>,
 }
 
 impl<'a> RequestHead<'a> {
-    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+    pub(super) fn incoming<B>(request: &'a Request<B>) -> Self {
         let uri = request.uri();
         // A nested axum router is shown only its own part of the path.
         #[cfg(feature = "axum")]
         let uri = request.extensions().get::<axum::extract::OriginalUri>().map_or(uri, |uri| uri);
+        Self { uri, ..Self::outgoing(request) }
+    }
+
+    pub(super) fn outgoing<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
-            uri,
+            uri: request.uri(),
             version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
+            fragment: None,
         }
     }
 }
@@ -52,6 +62,9 @@ pub(super) enum Protocol {
 /// How an exchange went: what its span and its metrics say alike.
 #[derive(Debug)]
 pub(super) struct Outcome<'a> {
+    /// Of HTTP; of a client's request, that which it was answered in. Absent for gRPC, which has
+    /// only one.
+    pub(super) version: Option<Version>,
     /// What the client was told; absent when it was told nothing.
     pub(super) code: Option<Code>,
     pub(super) verdict: Verdict<'a>,
@@ -78,24 +91,40 @@ pub(super) enum Description<'a> {
     #[default]
     None,
     /// What the error says, whose `Display` is the user's.
-    Error(&'a dyn fmt::Display),
+    Error(Cause<'a>),
     /// The `grpc-message` of trailers.
     Message(&'a HeaderMap),
 }
 
 /// What is to be said of an exchange that ended so, after `status` if a head has come.
 pub(super) fn outcome<'a>(
+    side: Side,
     protocol: Protocol,
+    version: Option<Version>,
     status: Option<&'a StatusCode>,
     end: End<'a>,
 ) -> Outcome<'a> {
     match protocol {
         Protocol::Http => {
-            Outcome { code: status.copied().map(Code::Http), verdict: http::verdict(status, end) }
+            let verdict = match side {
+                Side::Server => http::verdict(status, end),
+                Side::Client => http::client::verdict(status, end),
+            };
+            Outcome { version, code: status.copied().map(Code::Http), verdict }
         }
         Protocol::Grpc => {
-            let status = grpc::status(status.copied(), end);
-            Outcome { code: Some(Code::Grpc(status)), verdict: grpc::verdict(status, end) }
+            let http = status.copied();
+            let (status, verdict) = match side {
+                Side::Server => {
+                    let status = grpc::status(http, end);
+                    (status, grpc::verdict(status, end))
+                }
+                Side::Client => {
+                    let status = grpc::client::status(http, end);
+                    (status, grpc::client::verdict(status, end))
+                }
+            };
+            Outcome { version: None, code: Some(Code::Grpc(status)), verdict }
         }
     }
 }
@@ -114,7 +143,7 @@ impl Description<'_> {
     pub(super) fn text(self) -> String {
         match self {
             Self::None => String::new(),
-            Self::Error(error) => describe(error),
+            Self::Error(cause) => cause.text(),
             Self::Message(trailers) => grpc_status::message(trailers).into_owned(),
         }
     }
@@ -145,46 +174,11 @@ impl Protocol {
     }
 }
 
-/// An error's text, as much of it as a span keeps. A `Display` that fails has nothing more to say.
-fn describe(error: &dyn fmt::Display) -> String {
-    struct Kept(String);
-    impl fmt::Write for Kept {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            let kept = cut(text, LONGEST_DESCRIPTION - self.0.len());
-            self.0.push_str(kept);
-            if kept.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
-        }
-    }
-    let mut kept = Kept(String::new());
-    let _ = write!(kept, "{error}");
-    kept.0
-}
-
-const LONGEST_DESCRIPTION: usize = 4096;
-
-/// `server.address` and `server.port`: whom the client asked for, from `:authority` or `Host`.
-fn push_server(span: &mut SpanBuffer, head: &RequestHead<'_>) {
-    let authority = match head.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => match head.headers.get(header::HOST).map(|host| host.to_str()) {
-            Some(Ok(host)) => host,
-            _ => return,
-        },
-    };
-    // Userinfo is no part of the address, and a secret.
-    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host_port)| host_port);
-    let Some((address, port)) = split_host_port(host_port) else { return };
-    span.push_peer_str("server.address", address);
-    if let Some(port) = port {
-        span.push_i64("server.port", port.into());
-    }
-}
-
-/// `error.type` of ends that have no status code of their own. All there are, for HTTP and gRPC:
-/// a small set, as the conventions ask.
+/// `error.type` of ends that have no status code of their own, for HTTP and gRPC: with those of
+/// [`Failure`](super::cause::Failure), which only clients have, a small set, as the conventions ask.
 pub(super) mod error_type {
     /// The client went away, or something outside gave the request up, before the response was
-    /// complete.
+    /// complete. Only of a server: a client's own wish is no error.
     pub(in crate::trace) const CANCELLED: &str = "cancelled";
     /// The service panicked.
     pub(in crate::trace) const PANIC: &str = "panic";
@@ -219,25 +213,5 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "application/grpc".parse().unwrap());
         assert_eq!(Protocol::of(&Method::GET, &headers), Protocol::Http, "gRPC is always POST");
-    }
-
-    #[test]
-    fn a_description_is_bounded_and_never_fails() {
-        struct Fails;
-        impl fmt::Display for Fails {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("so far")?;
-                Err(fmt::Error)
-            }
-        }
-        let long = "é".repeat(5000);
-        let rows: [(&dyn fmt::Display, &str, &str); 3] = [
-            (&"boom", "boom", "short"),
-            (&long, &long[..4096], "cut between characters"),
-            (&Fails, "so far", "what was said before it failed"),
-        ];
-        for (error, expected, why) in rows {
-            assert_eq!(describe(error), expected, "{why}");
-        }
     }
 }

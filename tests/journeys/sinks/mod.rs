@@ -1,5 +1,6 @@
 //! Spans on their way out: to collectors over gRPC and HTTP, good and hostile, and to files.
 
+mod chain;
 mod collector;
 mod delivery;
 mod files;

@@ -1,25 +1,27 @@
 //! A gRPC service without generated code, and its client. Messages are strings.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Ready;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::net::TcpListener;
 use tonic::body::Body;
-use tonic::client;
+use tonic::client::{self, GrpcService};
 use tonic::codec::Streaming;
 use tonic::server::{self, NamedService};
 use tonic::transport::Channel;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
-use tower::{Layer, Service, service_fn};
+use tower::{BoxError, Layer, Service, service_fn};
 
 use super::panic_quietly;
 use super::spans::Moments;
@@ -183,7 +185,7 @@ where
     <L::Service as Service<Request<Body>>>::Future: Send,
     <L::Service as Service<Request<Body>>>::Error:
         Into<Box<dyn std::error::Error + Send + Sync>> + Send,
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -192,9 +194,9 @@ where
     address
 }
 
-/// The client of [`Echo`] and [`Mute`].
+/// The client of [`Echo`] and [`Mute`], over a channel or what is around one.
 #[derive(Clone)]
-pub(crate) struct Client(client::Grpc<Channel>);
+pub(crate) struct Client<T = Channel>(client::Grpc<T>);
 
 /// What a call came to: all messages, and the status if it was an error.
 pub(crate) type Answer = (Vec<String>, Code);
@@ -202,7 +204,18 @@ pub(crate) type Answer = (Vec<String>, Code);
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let channel = Channel::from_shared(format!("http://{address}")).unwrap();
-        Self(client::Grpc::new(channel.connect().await.unwrap()))
+        Self::over(channel.connect().await.unwrap())
+    }
+}
+
+impl<T> Client<T>
+where
+    T: GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send>,
+    T::ResponseBody: 'static,
+    T::Error: fmt::Debug,
+{
+    pub(crate) fn over(service: T) -> Self {
+        Self(client::Grpc::new(service))
     }
 
     /// Makes a call of any kind: what the kinds differ in is how many messages there are.

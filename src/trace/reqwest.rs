@@ -1,0 +1,107 @@
+//! [`Trace`] around reqwest's client, whose requests and responses are types of its own.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Extensions, Response, Uri};
+use pin_project_lite::pin_project;
+use reqwest::ResponseBuilderExt;
+use tower_service::Service;
+
+use super::future::{ResponseFuture, respond};
+use super::layer::{Settings, Side};
+use super::observation::Observation;
+use super::outgoing::Outgoing;
+use super::semconv::RequestHead;
+use super::service::Trace;
+
+pin_project! {
+    /// Response future of [`Trace`] around reqwest's client.
+    #[derive(Debug)]
+    pub struct ReqwestFuture<F> {
+        #[pin]
+        head: ResponseFuture<F>,
+    }
+}
+
+impl<S> Service<reqwest::Request> for Trace<S>
+where
+    S: Service<reqwest::Request, Response = reqwest::Response>,
+    S::Error: fmt::Display + 'static,
+{
+    type Response = reqwest::Response;
+    type Error = S::Error;
+    type Future = ReqwestFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.get_mut().poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: reqwest::Request) -> Self::Future {
+        let observation = observe(self.settings(), &mut request);
+        ReqwestFuture { head: self.call_within(observation, request) }
+    }
+}
+
+impl<F, E> Future for ReqwestFuture<F>
+where
+    F: Future<Output = Result<reqwest::Response, E>>,
+    E: fmt::Display + 'static,
+{
+    type Output = Result<reqwest::Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let head = ready!(self.project().head.poll_head(cx));
+        Poll::Ready(head.map(|(response, observation)| match observation {
+            Observation::Live(_) => watched(response, observation),
+            // Nothing is to be ended by its body.
+            Observation::Off | Observation::Unrecorded(..) => response,
+        }))
+    }
+}
+
+fn observe(settings: &Arc<Settings>, request: &mut reqwest::Request) -> Observation {
+    // reqwest has no server side.
+    if settings.role.side() == Side::Server {
+        return Observation::Off;
+    }
+    // It has extensions, but shows them to nobody.
+    let extensions = Extensions::new();
+    let mut headers = std::mem::take(request.headers_mut());
+    let (method, path) = (request.method(), request.url().path());
+    let outgoing = Outgoing::prepare(settings, method, path, &extensions, &mut headers);
+    *request.headers_mut() = headers;
+    let Some(outgoing) = outgoing else { return Observation::Off };
+    let url = request.url();
+    let uri = if outgoing.wants_head(settings) { uri(url) } else { Uri::default() };
+    let head = RequestHead {
+        method: request.method(),
+        uri: &uri,
+        version: request.version(),
+        headers: request.headers(),
+        extensions: &extensions,
+        fragment: url.fragment(),
+    };
+    outgoing.start(settings, &head)
+}
+
+/// Of a URL that is too long for a `Uri`, what it begins with.
+fn uri(url: &reqwest::Url) -> Uri {
+    let origin = || url.origin().ascii_serialization();
+    url.as_str().parse().or_else(|_| origin().parse()).unwrap_or_default()
+}
+
+/// The response, whose body ends the span.
+fn watched(response: reqwest::Response, observation: Observation) -> reqwest::Response {
+    // The one way to give a response its URL, which the conversions lose.
+    let with_url = Response::builder().url(response.url().clone()).body(());
+    let response = respond(Response::from(response), observation);
+    let (mut head, body) = response.into_parts();
+    if let Ok(with_url) = with_url {
+        head.extensions.extend(with_url.into_parts().0.extensions);
+    }
+    Response::from_parts(head, reqwest::Body::wrap(body)).into()
+}

@@ -1,0 +1,155 @@
+//! `server.address` and `server.port`: whom a request is for.
+
+use http::{HeaderMap, Uri, header};
+
+use super::RequestHead;
+use crate::context::split_host_port;
+use crate::record::SpanBuffer;
+
+/// An address that the user of a layer has set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerAddress {
+    pub(crate) address: String,
+    pub(crate) port: Option<u16>,
+}
+
+impl ServerAddress {
+    /// The address in a target of gRPC ("gRPC Name Resolution"). What names no single host is kept
+    /// whole.
+    pub(crate) fn of_target(target: &str) -> Self {
+        let (scheme, rest) = match target.split_once(':') {
+            // A port or a second colon, not a scheme: `host:443`, `::1`.
+            Some((_, rest)) if rest.starts_with(|c: char| c.is_ascii_digit() || c == ':') => {
+                ("", target)
+            }
+            Some((scheme, rest)) => (scheme, rest),
+            None => ("", target),
+        };
+        // A target's own authority is the name server, a URL's the host.
+        let after_authority =
+            || rest.strip_prefix("//").map_or(Some(rest), |rest| Some(rest.split_once('/')?.1));
+        let host = match scheme {
+            "" => split_host_port(rest),
+            "dns" => after_authority().and_then(split_host_port),
+            "http" | "https" => {
+                let default = if scheme == "https" { 443 } else { 80 };
+                let authority = rest.strip_prefix("//").and_then(|url| url.split('/').next());
+                let host_port = authority.map(without_userinfo).and_then(split_host_port);
+                host_port.map(|(host, port)| (host, port.or(Some(default))))
+            }
+            "unix" | "unix-abstract" => after_path(rest),
+            _ if target.starts_with('[') => split_host_port(target),
+            _ => None,
+        };
+        let whole = (target, None);
+        let (address, port) = host.filter(|(host, _)| !host.contains('%')).unwrap_or(whole);
+        Self { address: address.to_owned(), port }
+    }
+
+    /// As it stands in a URL.
+    pub(super) fn to_authority(&self) -> String {
+        let Self { address, port } = self;
+        let host = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+        port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+    }
+
+    pub(super) fn as_parts(&self) -> (&str, Option<u16>) {
+        (&self.address, self.port)
+    }
+}
+
+/// The path of a socket: `unix:///absolute`, `unix:relative`.
+fn after_path(rest: &str) -> Option<(&str, Option<u16>)> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    (!path.is_empty()).then_some((path, None))
+}
+
+/// The address that was set, and without one that which the request is for by its own word.
+pub(in crate::trace) fn of<'a>(
+    set: Option<&'a ServerAddress>,
+    head: &RequestHead<'a>,
+) -> Option<(&'a str, Option<u16>)> {
+    set.map(ServerAddress::as_parts).or_else(|| split_host_port(authority(head.uri, head.headers)?))
+}
+
+/// Writes the address of [`of`].
+pub(super) fn push(span: &mut SpanBuffer, set: Option<&ServerAddress>, head: &RequestHead<'_>) {
+    if let Some((address, port)) = of(set, head) {
+        write(span, address, port);
+    }
+}
+
+pub(super) fn write(span: &mut SpanBuffer, address: &str, port: Option<u16>) {
+    span.push_peer_str("server.address", address);
+    if let Some(port) = port {
+        span.push_i64("server.port", port.into());
+    }
+}
+
+/// Whom a request is for by its own word: `:authority`, an absolute URI, or `Host`.
+pub(super) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let authority = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => headers.get(header::HOST)?.to_str().ok()?,
+    };
+    Some(without_userinfo(authority))
+}
+
+/// Userinfo is no part of the address, and a secret.
+fn without_userinfo(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host_port)| host_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_names_its_host_or_is_kept_whole() {
+        let rows = [
+            ("grpc.io:50051", "grpc.io", Some(50051), "host and port"),
+            ("grpc.io", "grpc.io", None, "a host"),
+            (
+                "dns://1.2.3.4/grpc.io:50051",
+                "grpc.io",
+                Some(50051),
+                "the authority is a name server",
+            ),
+            ("dns:///example.com:443", "example.com", Some(443), "no authority"),
+            ("dns:example.com:443", "example.com", Some(443), "no slashes"),
+            ("dns:///svc:https", "svc", None, "a port that is a name"),
+            ("dns:///[::1]:8080", "::1", Some(8080), "IPv6"),
+            ("[::1]:8080", "::1", Some(8080), "IPv6, no scheme"),
+            ("[::1]", "::1", None, "IPv6, no port"),
+            ("::1", "::1", None, "IPv6 without brackets is ambiguous, and so kept whole"),
+            ("127.0.0.1:50051", "127.0.0.1", Some(50051), "IPv4"),
+            (
+                "unix:///run/containerd/containerd.sock",
+                "/run/containerd/containerd.sock",
+                None,
+                "a socket",
+            ),
+            ("unix:relative.sock", "relative.sock", None, "a relative path"),
+            ("unix-abstract:///grpc.sock", "/grpc.sock", None, "an abstract socket"),
+            ("http://grpc.io:50051", "grpc.io", Some(50051), "as a tonic endpoint has it"),
+            ("http://[::1]/", "::1", Some(80), "the default port"),
+            ("https://user:secret@grpc.io/x", "grpc.io", Some(443), "without userinfo"),
+            ("zk://zookeeper:2181/my-server", "zk://zookeeper:2181/my-server", None, "not a host"),
+            (
+                "ipv4:198.51.100.123:50051,198.51.100.124:50051",
+                "ipv4:198.51.100.123:50051,198.51.100.124:50051",
+                None,
+                "several hosts",
+            ),
+            ("dns:///example%zz.com:443", "dns:///example%zz.com:443", None, "no host's name"),
+            ("dns://1.2.3.4", "dns://1.2.3.4", None, "a name server and nothing to ask it"),
+            ("unix:", "unix:", None, "no path"),
+            ("https://", "https://", None, "no host"),
+            ("", "", None, "empty"),
+        ];
+        for (target, address, port, why) in rows {
+            let expected = ServerAddress { address: address.to_owned(), port };
+            assert_eq!(ServerAddress::of_target(target), expected, "{target}: {why}");
+        }
+    }
+}
