@@ -20,10 +20,10 @@ use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
 use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
-use crate::record::{RecordedSpan, SpanLimits, encode_scope};
-use crate::sampling::SamplingRate;
+use crate::record::{Capture, RecordedSpan, SpanLimits, encode_scope};
+use crate::sampling::{Sampler, Sampling, SamplingRate};
 use crate::sink;
-use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, VERSION};
+use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, Trust, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
 ///
@@ -40,6 +40,8 @@ pub struct TracingService {
     resource: Resource,
     scope: Arc<Scope>,
     recording: Recording,
+    trust: Trust,
+    capture: Capture,
     response_header: ResponseHeader,
     #[cfg(feature = "opentelemetry-sdk")]
     provider: Provider,
@@ -144,6 +146,8 @@ impl TracingService {
             resource: Resource::default(),
             scope: Arc::new(Scope::default()),
             recording: Recording::Off,
+            trust: Trust::default(),
+            capture: Capture::default(),
             response_header: ResponseHeader::Off,
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
@@ -168,11 +172,35 @@ impl TracingService {
                 scope: encode_scope(SCOPE, VERSION, &[], trace::SCHEMA_URL).into(),
             }),
             resource,
-            recording: Recording::On(settings.sampling_rate()),
+            recording: Recording::On(Arc::new(Sampler::new(settings.sampling()))),
+            trust: Trust::new(
+                settings.remote_parent(),
+                settings.forced_sampling_per_second(),
+                settings.trusted_proxies(),
+            ),
+            capture: settings.capture().clone(),
             response_header: settings.response_header(),
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
         })
+    }
+
+    /// Replaces what decides on traces that start here, from now on: the rate and the rules, for
+    /// layers and for `tracer_provider`. Requests under way stay what they are. With tracing
+    /// disabled nothing happens.
+    ///
+    /// # Example: everything, for as long as somebody looks
+    ///
+    /// ```
+    /// use tower_otlp::{Sampling, SamplingRate, TracingService};
+    ///
+    /// let (tracing, _spans) = TracingService::in_memory();
+    /// tracing.set_sampling(Sampling::new(SamplingRate::ALWAYS));
+    /// ```
+    pub fn set_sampling(&self, sampling: Sampling) {
+        if let Recording::On(sampler) = &self.recording {
+            sampler.set(sampling);
+        }
     }
 
     /// What became of all spans so far. Cheap enough to be asked every second.
@@ -239,7 +267,8 @@ impl TraceLayer {
     /// See the [module documentation](crate::trace) for where to put it and when a span ends.
     #[must_use]
     pub fn server(tracing: &TracingService) -> Self {
-        Self::of(tracing, Role::Server { response_header: tracing.response_header })
+        let trust = tracing.trust.clone();
+        Self::of(tracing, Role::Server { response_header: tracing.response_header, trust })
     }
 
     /// A layer for clients: a `CLIENT` span for each request, HTTP or gRPC, and the request tells
@@ -257,11 +286,13 @@ impl TraceLayer {
             intake: Arc::clone(&tracing.intake),
             scope: Arc::clone(&tracing.scope),
             limits: SpanLimits::default(),
-            recording: tracing.recording,
+            recording: tracing.recording.clone(),
             metrics: trace::Metrics::default(),
             role,
             server_address: None,
             errors: Vec::new(),
+            capture: tracing.capture.clone(),
+            hooks: trace::Hooks::default(),
         })
     }
 }

@@ -97,10 +97,6 @@ impl<'a> Settings<'a> {
         self.exporter_url
     }
 
-    pub(crate) fn sampling_rate(self) -> SamplingRate {
-        self.sampling_rate
-    }
-
     /// No rate was written, nor a rule that records, so that no trace begins here: worth a warning
     /// at start.
     pub(crate) fn rate_is_missing(self) -> bool {

@@ -39,7 +39,7 @@ fn settings_written_in_code_arrive() {
         .keypair("/key.pem", "/cert.pem");
     let settings = config.check().unwrap().unwrap();
     assert_eq!(settings.exporter_url(), &url("https://collector:4318/v1/traces"));
-    assert_eq!(settings.sampling_rate().per_million(), 1_000_000);
+    assert_eq!(settings.sampling(), Sampling::new(SamplingRate::ALWAYS));
     assert!(!settings.rate_is_missing());
     assert_eq!(settings.service_name(), Some("checkout"));
     assert_eq!(
@@ -73,7 +73,7 @@ fn defaults_are_teleports() {
 
     let config = TracingServiceConfig::new(url("collector"));
     let settings = config.check().unwrap().unwrap();
-    assert_eq!(settings.sampling_rate(), SamplingRate::NEVER);
+    assert_eq!(settings.sampling(), Sampling::new(SamplingRate::NEVER));
     assert!(settings.rate_is_missing());
     assert_eq!(settings.service_name(), None);
     assert_eq!(settings.response_header(), ResponseHeader::ServerTiming);

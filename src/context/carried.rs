@@ -56,12 +56,14 @@ impl TraceContext {
 
     /// `cx` with the baggage and the received text of this context; the span in it stays.
     ///
-    /// With neither tracestate nor baggage there is nothing to keep, and `cx` is returned as it
+    /// With neither tracestate nor baggage there is nothing to keep (the threshold of a trace that
+    /// starts here is no text that came, and OpenTelemetry's type holds it), and `cx` is returned as it
     /// is, unless it has the text of an earlier one, which would be taken for this one's: the
     /// random flag alone is not worth the allocations.
     #[must_use]
     pub(crate) fn attach_to(&self, cx: &Context) -> Context {
-        let has_text = self.tracestate.is_some() || self.baggage.is_some();
+        let has_text = self.baggage.is_some()
+            || self.tracestate.as_ref().is_some_and(|text| !text.is_threshold_alone());
         if !has_text && cx.get::<Carried>().is_none() {
             return cx.clone();
         }

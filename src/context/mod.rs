@@ -205,6 +205,15 @@ impl TraceContext {
         self.traceparent
     }
 
+    pub(crate) fn tracestate_header(&self) -> Option<TraceStateHeader> {
+        self.tracestate.clone()
+    }
+
+    #[must_use]
+    pub(crate) fn with_tracestate(self, tracestate: Option<TraceStateHeader>) -> Self {
+        Self { tracestate, ..self }
+    }
+
     /// The same, with this baggage in place of its own, if there is any.
     #[must_use]
     pub(crate) fn with_baggage(self, baggage: Option<BaggageHeader>) -> Self {

@@ -1,35 +1,35 @@
 //! The tracer provider of a tracing service.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry_sdk::trace::{IdGenerator, Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{IdGenerator, Sampler as SdkSampler, SdkTracerProvider};
 
 use super::processor::OtlpSpanProcessor;
-use super::sampler::PerMillionSampler;
+use super::sampler::ServiceSampler;
 use crate::context::ids;
-use crate::sampling::SamplingRate;
+use crate::sampling::Sampler;
 
 /// The provider, once someone has asked for it.
 #[derive(Debug, Default)]
 pub(crate) struct Provider(OnceLock<SdkTracerProvider>);
 
 impl Provider {
-    /// The provider, made the first time. Without a rate it records nothing, not even for a
+    /// The provider, made the first time. Without a sampler it records nothing, not even for a
     /// parent that is sampled.
     pub(crate) fn get(
         &self,
-        rate: Option<SamplingRate>,
+        sampler: Option<Arc<Sampler>>,
         processor: impl FnOnce() -> OtlpSpanProcessor,
     ) -> SdkTracerProvider {
         let provider = self.0.get_or_init(|| {
             let builder = SdkTracerProvider::builder().with_id_generator(Ids);
-            match rate {
-                Some(rate) => builder
-                    .with_sampler(PerMillionSampler::new(rate))
+            match sampler {
+                Some(sampler) => builder
+                    .with_sampler(ServiceSampler(sampler))
                     .with_span_processor(processor())
                     .build(),
-                None => builder.with_sampler(Sampler::AlwaysOff).build(),
+                None => builder.with_sampler(SdkSampler::AlwaysOff).build(),
             }
         });
         provider.clone()

@@ -1,10 +1,13 @@
 //! [`PerMillionSampler`]: who is recorded, among the spans of the SDK.
 
+use std::sync::Arc;
+
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
-use crate::sampling::{self, Parent, SamplingRate};
+use crate::context::TraceStateHeader;
+use crate::sampling::{Sampler, SamplingRate, hand_on};
 
 /// The rule by which the layers sample, for a tracer provider of the OpenTelemetry SDK.
 ///
@@ -12,7 +15,8 @@ use crate::sampling::{self, Parent, SamplingRate};
 /// without a valid parent starts a trace, and is recorded at the [`SamplingRate`]. So this takes
 /// the place of a `ParentBased` sampler and goes into none.
 ///
-/// The parent's tracestate is handed on, and nothing is added to it.
+/// A trace that starts here says in its tracestate by which threshold it was sampled (`ot=th:…`).
+/// A parent's tracestate is handed on; only a threshold in it that is not true is left out.
 ///
 /// # Example: a provider of one's own
 ///
@@ -51,20 +55,63 @@ impl ShouldSample for PerMillionSampler {
         _: &[KeyValue],
         _: &[Link],
     ) -> SamplingResult {
-        let parent = parent_context.map(TraceContextExt::span);
-        let parent = parent.as_ref().map(|span| span.span_context()).filter(|it| it.is_valid());
-        let (verdict, trace_state) = match parent {
-            None => (Parent::Absent, TraceState::NONE),
-            Some(parent) if parent.is_sampled() => (Parent::Sampled, parent.trace_state().clone()),
-            Some(parent) => (Parent::NotSampled, parent.trace_state().clone()),
-        };
-        let decision = if sampling::records(verdict, self.rate, trace_id) {
-            SamplingDecision::RecordAndSample
-        } else {
-            SamplingDecision::Drop
-        };
-        SamplingResult { decision, attributes: Vec::new(), trace_state }
+        sample(parent_context, trace_id, || {
+            let threshold = self.rate.threshold().filter(|_| self.rate.keeps(trace_id));
+            threshold.map(TraceStateHeader::of_threshold)
+        })
     }
+}
+
+/// The same, by what the layers go by at the moment.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceSampler(pub(super) Arc<Sampler>);
+
+impl ShouldSample for ServiceSampler {
+    fn should_sample(
+        &self,
+        parent_context: Option<&Context>,
+        trace_id: TraceId,
+        _: &str,
+        _: &SpanKind,
+        _: &[KeyValue],
+        _: &[Link],
+    ) -> SamplingResult {
+        sample(parent_context, trace_id, || self.0.records(None, trace_id))
+    }
+}
+
+/// Decides by the parent, and without one by whether there is a tracestate for a new trace.
+fn sample(
+    parent_context: Option<&Context>,
+    trace_id: TraceId,
+    start: impl FnOnce() -> Option<TraceStateHeader>,
+) -> SamplingResult {
+    let parent = parent_context.map(TraceContextExt::span);
+    let parent = parent.as_ref().map(|span| span.span_context()).filter(|it| it.is_valid());
+    let (sampled, trace_state) = match parent {
+        None => {
+            let tracestate = start();
+            (tracestate.is_some(), to_opentelemetry(tracestate))
+        }
+        Some(parent) => {
+            let (sampled, state) = (parent.is_sampled(), parent.trace_state());
+            let state = match state.get("ot") {
+                // It may say of a threshold what is not true.
+                Some(_) => {
+                    let header = TraceStateHeader::from_opentelemetry(state);
+                    to_opentelemetry(hand_on(header, trace_id, sampled))
+                }
+                None => state.clone(),
+            };
+            (sampled, state)
+        }
+    };
+    let decision = if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
+    SamplingResult { decision, attributes: Vec::new(), trace_state }
+}
+
+fn to_opentelemetry(tracestate: Option<TraceStateHeader>) -> TraceState {
+    tracestate.map_or(TraceState::NONE, |tracestate| tracestate.to_opentelemetry())
 }
 
 #[cfg(test)]
@@ -91,10 +138,10 @@ mod tests {
             (parent(KEPT, 0, false), 1_000_000, false, "foo=1", "a local one too"),
             (parent(KEPT, 2, true), 1_000_000, false, "foo=1", "random is not sampled"),
             (parent(0, 1, true), 0, false, "", "an invalid parent is none: the rate decides"),
-            (parent(0, 0, true), 1_000_000, true, "", "an invalid parent is none"),
-            (Some(Context::new()), 1_000_000, true, "", "a context without a span"),
+            (parent(0, 0, true), 1_000_000, true, "ot=th:0", "an invalid parent is none"),
+            (Some(Context::new()), 1_000_000, true, "ot=th:0", "a context without a span"),
             (Some(Context::new()), 0, false, "", "a context without a span, rate 0"),
-            (None, 1_000_000, true, "", "no context"),
+            (None, 1_000_000, true, "ot=th:0", "no context"),
             (None, 0, false, "", "no context, rate 0"),
         ];
         for (parent, rate, recorded, state, reason) in table {
@@ -120,7 +167,7 @@ mod tests {
                 let trace_id = TraceId::from(step * 0xffff_ffff_ffff_ffff / 999 + 1);
                 let result = sampler.should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]);
                 let recorded = result.decision == SamplingDecision::RecordAndSample;
-                let expected = sampling::records(Parent::Absent, rate, trace_id);
+                let expected = rate.keeps(trace_id);
                 assert_eq!(recorded, expected, "{rate:?}: {trace_id}");
             }
         }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -50,6 +50,8 @@ pub(crate) struct Intake {
     /// Told when a chunk is sealed.
     wake: Notify,
     ledger: Arc<Ledger>,
+    /// Requests that were not recorded although their callers wanted it.
+    not_forced: AtomicU64,
     limits: BufferLimits,
     clock: Clock,
 }
@@ -75,6 +77,7 @@ impl Intake {
             sealed: Mutex::default(),
             wake: Notify::new(),
             ledger: Arc::new(Ledger::new(limits.total_bytes)),
+            not_forced: AtomicU64::new(0),
             limits,
             clock: Clock::new(),
         }
@@ -151,12 +154,18 @@ impl Intake {
         self.wake.notified().await;
     }
 
+    /// Counts a request that is not recorded although its caller is.
+    pub(crate) fn refuse_forced(&self) {
+        self.not_forced.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn stats(&self) -> Stats {
-        self.ledger.stats(|| {
+        let stats = self.ledger.stats(|| {
             let mut offered = Offered::default();
             self.shards.iter().for_each(|shard| offered += lock(shard).offered);
             offered
-        })
+        });
+        Stats { not_forced: self.not_forced.load(Ordering::Relaxed), ..stats }
     }
 
     #[cfg(test)]

@@ -26,6 +26,10 @@ pub struct Stats {
     pub dropped: Dropped,
     /// Spans that wait to be exported or are being exported now.
     pub pending: u64,
+    /// Requests that a caller had sampled and that were not recorded for it, because there were
+    /// [too many](crate::TraceLayer::forced_sampling_per_second). There is no span of them, so
+    /// this is no part of the sum.
+    pub not_forced: u64,
 }
 
 /// Spans that were lost, by reason.
@@ -54,7 +58,7 @@ impl Dropped {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, delivered, rejected, dropped, pending } = self;
+        let Self { accepted, delivered, rejected, dropped, pending, not_forced } = self;
         let total = dropped.total();
         write!(f, "spans: accepted {accepted}, delivered {delivered}, rejected {rejected}, ")?;
         write!(f, "dropped {total}")?;
@@ -73,7 +77,11 @@ impl fmt::Display for Stats {
         if total > 0 {
             f.write_str(")")?;
         }
-        write!(f, ", pending {pending}")
+        write!(f, ", pending {pending}")?;
+        if *not_forced > 0 {
+            write!(f, "; not recorded though their callers were {not_forced}")?;
+        }
+        Ok(())
     }
 }
 
@@ -160,6 +168,7 @@ impl Ledger {
                 panicked: read(&self.panicked),
             },
             pending: 0,
+            not_forced: 0,
         };
         let offered = offered();
         stats.accepted = offered.accepted;
@@ -323,6 +332,12 @@ mod tests {
             stats.to_string(),
             "spans: accepted 5, delivered 2, rejected 0, \
              dropped 3 (queue full 1, export failed 2), pending 0",
+        );
+        let stats = Stats { not_forced: 7, ..Stats::default() };
+        assert_eq!(
+            stats.to_string(),
+            "spans: accepted 0, delivered 0, rejected 0, dropped 0, pending 0; \
+             not recorded though their callers were 7",
         );
     }
 }

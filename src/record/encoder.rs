@@ -117,6 +117,27 @@ impl SpanBuffer {
         self.push_cut(key, value, self.limits.peer_value_length.min(self.limits.value_length));
     }
 
+    /// Appends an attribute whose key is not in the span yet; the values are the peer's.
+    pub(crate) fn push_peer_strs<'a, I>(&mut self, key: &str, values: impl Fn() -> I)
+    where
+        I: Iterator<Item = &'a str>,
+    {
+        if !self.attributes.admit(self.limits.attributes) {
+            return;
+        }
+        let limit = self.limits.peer_value_length.min(self.limits.value_length);
+        let values = || values().map(|value| cut(value, limit));
+        let item = |value: &str| delimited_len(any::STRING, value.len());
+        let len = values().map(|value| delimited_len(ARRAY_VALUES, item(value))).sum();
+        let out = &mut self.bytes;
+        put_attribute_head(out, span::ATTRIBUTES, key, delimited_len(any::ARRAY, len));
+        put_len(out, any::ARRAY, len);
+        for value in values() {
+            put_len(out, ARRAY_VALUES, item(value));
+            put_bytes(out, any::STRING, value.as_bytes());
+        }
+    }
+
     /// Appends an attribute whose key is not in the span yet.
     pub(crate) fn push_i64(&mut self, key: &str, value: i64) {
         if self.attributes.admit(self.limits.attributes) {
@@ -335,6 +356,9 @@ fn first_members(tracestate: &str, limit: usize) -> &str {
     let end = fits.iter().rposition(|&byte| byte == b',').unwrap_or(0);
     &tracestate[..end]
 }
+
+/// Field of `opentelemetry.proto.common.v1.ArrayValue`.
+const ARRAY_VALUES: u32 = 1;
 
 /// Attributes that the end of a span adds: the status code and `error.type`.
 const AT_END: u32 = 2;

@@ -37,7 +37,7 @@ impl SamplingRate {
     }
 
     /// The threshold that ids must reach; none do when the rate is 0.
-    pub(super) fn threshold(self) -> Option<u64> {
+    pub(crate) fn threshold(self) -> Option<u64> {
         (self.threshold < SPACE).then_some(self.threshold)
     }
 

@@ -2,78 +2,136 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use ::http::Method;
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{SpanId, TraceContextExt};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceState};
 
 use super::exchange::Exchange;
+use super::head::RequestHead;
 use super::layer::{Recording, Settings, Side};
 use super::observation::Observation;
-use super::semconv::{Protocol, RequestHead};
-use super::span::ActiveSpan;
-use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids};
+use super::semconv::{Protocol, http};
+use super::span::{ActiveSpan, Place};
+use super::trust::Trust;
+use crate::context::{BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent, ids};
 use crate::record::Remote;
-use crate::sampling;
+use crate::sampling::{self, Asked, RemoteParent, Sampler};
 
 /// Decides what to do for a request. The decision comes first; nothing is built for a span that
 /// is not recorded.
-pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
-    if is_otlp(request.method, request.uri.path()) || Context::is_current_telemetry_suppressed() {
+pub(super) fn observe(
+    settings: &Arc<Settings>,
+    trust: &Trust,
+    request: &RequestHead<'_>,
+) -> Observation {
+    if is_otlp(request.method, request.uri.path())
+        || Context::is_current_telemetry_suppressed()
+        || !settings.hooks.admit(request)
+    {
         return Observation::Off;
     }
-    traced(settings, request).measured(settings, request)
+    let caller = Caller::of(request, trust.in_caller(request));
+    let observation = match &settings.recording {
+        Recording::On(sampler) => traced(settings, sampler, trust, request, caller),
+        Recording::Off => hand_through(caller),
+    };
+    observation.measured(settings, request)
 }
 
-fn traced(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
-    let Recording::On(rate) = settings.recording else { return hand_through(request) };
+fn traced(
+    settings: &Arc<Settings>,
+    sampler: &Sampler,
+    trust: &Trust,
+    request: &RequestHead<'_>,
+    caller: Caller,
+) -> Observation {
+    let Caller { parent, baggage, link } = caller;
+    let mut started = None;
+    let mut now = || *started.get_or_insert_with(|| settings.intake.clock().ticks());
 
-    let parent = Parent::of(request);
-    let says = match &parent {
-        None => sampling::Parent::Absent,
-        Some(parent) if parent.context.is_sampled() => sampling::Parent::Sampled,
-        Some(_) => sampling::Parent::NotSampled,
-    };
     let parent_id = parent.as_ref().map(|parent| (parent.context.span_id(), parent.remote));
-    let inherited = parent.map_or_else(|| new_trace(request), |parent| parent.context);
+    let (inherited, sampled, tracestate) = match parent {
+        None => {
+            let inherited = new_trace(baggage);
+            let tracestate = sampler.records(Some(&asked(request)), inherited.trace_id());
+            (inherited, tracestate.is_some(), tracestate)
+        }
+        Some(Parent { context, remote }) => {
+            let mut sampled = context.is_sampled();
+            if sampled && remote == Remote::Yes && !trust.allows(&mut now) {
+                settings.intake.refuse_forced();
+                sampled = false;
+            }
+            let tracestate = context.tracestate_header();
+            let tracestate = sampling::hand_on(tracestate, context.trace_id(), sampled);
+            (context, sampled, tracestate)
+        }
+    };
     let mut own = inherited.traceparent();
-    let sampled = sampling::records(says, rate, own.trace_id);
     own.span_id = ids::new_span_id();
     own.flags = (own.flags & RANDOM).with_sampled(sampled);
-    let trace_context = inherited.with_traceparent(own);
-    if sampled {
-        let started = settings.intake.clock().ticks();
-        let protocol = Protocol::of(request.method, request.headers);
-        let context = Context::map_current(|current| trace_context.attach_to(current));
-        let (span, context) = ActiveSpan::start(
-            settings,
-            (trace_context, context),
-            parent_id,
-            request,
-            protocol,
-            started,
-        );
-        let span = (Some(span), Some(context));
-        Observation::Live(Exchange::new(settings, request, protocol, started, span))
-    } else {
-        Observation::Unrecorded(Side::Server, unrecorded(&trace_context, Remote::No))
+    let trace_context = inherited.with_traceparent(own).with_tracestate(tracestate);
+    if !sampled {
+        return Observation::Unrecorded(Side::Server, unrecorded(&trace_context, Remote::No));
+    }
+    let started = now();
+    let protocol = Protocol::of(request.method, request.headers);
+    let context = Context::map_current(|current| trace_context.attach_to(current));
+    let place = Place { trace_context, context, parent: parent_id, link };
+    let (span, context) = ActiveSpan::start(settings, place, request, protocol, started);
+    let span = (Some(span), Some(context));
+    Observation::Live(Exchange::new(settings, request, protocol, started, span))
+}
+
+/// What rules of sampling ask of a request.
+fn asked<'a>(request: &RequestHead<'a>) -> Asked<'a> {
+    Asked {
+        method: request.method.as_str(),
+        path: request.uri.path(),
+        route: http::route(request),
+        is_grpc: Protocol::of(request.method, request.headers) == Protocol::Grpc,
     }
 }
 
-/// The span that a request continues.
+/// What a request brings, as far as it is believed.
+struct Caller {
+    /// The span that it continues.
+    parent: Option<Parent>,
+    /// Of a request that continues none.
+    baggage: Option<BaggageHeader>,
+    /// The span that it would continue if its caller were trusted.
+    link: Option<SpanContext>,
+}
+
 struct Parent {
     context: TraceContext,
     remote: Remote,
 }
 
-impl Parent {
-    fn of(request: &RequestHead<'_>) -> Option<Self> {
+impl Caller {
+    fn of(request: &RequestHead<'_>, trust: RemoteParent) -> Self {
         let current = Context::map_current(|current| {
             let is_remote = current.span().span_context().is_remote();
             let remote = if is_remote { Remote::Yes } else { Remote::No };
-            TraceContext::of(current).map(|context| Self { context, remote })
+            TraceContext::of(current).map(|context| Parent { context, remote })
         });
-        match (current, TraceContext::from_headers(request.headers)) {
+        match (trust, current) {
+            (RemoteParent::Trust, current) => Self::trusted(request, current),
+            // Whatever this process is doing already, it has decided to.
+            (_, Some(current)) if current.remote == Remote::No => Self::only(Some(current)),
+            (RemoteParent::Ignore, _) => Self::only(None),
+            (RemoteParent::Link, current) => {
+                let claimed = TraceContext::from_headers(request.headers);
+                let claimed = claimed.or_else(|| current.map(|current| current.context));
+                Self { link: claimed.as_ref().map(to_link), ..Self::only(None) }
+            }
+        }
+    }
+
+    fn trusted(request: &RequestHead<'_>, current: Option<Parent>) -> Self {
+        let caller = TraceContext::from_headers(request.headers);
+        let parent = match (current, caller) {
             (Some(current), None) => Some(current.or_baggage_of(request)),
             // Another layer has read the same headers already: this one is inside its span.
             (Some(current), Some(caller))
@@ -82,10 +140,21 @@ impl Parent {
             {
                 Some(current.or_baggage_of(request))
             }
-            (_, caller) => caller.map(|context| Self { context, remote: Remote::Yes }),
-        }
+            (_, caller) => caller.map(|context| Parent { context, remote: Remote::Yes }),
+        };
+        let baggage = match parent {
+            Some(_) => None,
+            None => BaggageHeader::extract(request.headers),
+        };
+        Self { parent, baggage, link: None }
     }
 
+    fn only(parent: Option<Parent>) -> Self {
+        Self { parent, baggage: None, link: None }
+    }
+}
+
+impl Parent {
     /// With the request's baggage where there is none: what stands already, somebody has read
     /// before, and may have changed.
     fn or_baggage_of(self, request: &RequestHead<'_>) -> Self {
@@ -97,24 +166,29 @@ impl Parent {
     }
 }
 
+/// A span as others are linked to it: without its tracestate, which is the caller's to say.
+fn to_link(context: &TraceContext) -> SpanContext {
+    let (trace_id, span_id) = (context.trace_id(), context.span_id());
+    SpanContext::new(trace_id, span_id, context.trace_flags(), true, TraceState::NONE)
+}
+
 /// A trace that starts here. Its span id is still to be drawn.
-fn new_trace(request: &RequestHead<'_>) -> TraceContext {
+fn new_trace(baggage: Option<BaggageHeader>) -> TraceContext {
     let traceparent =
         Traceparent { trace_id: ids::new_trace_id(), span_id: SpanId::INVALID, flags: RANDOM };
-    TraceContext::new(traceparent, None, BaggageHeader::extract(request.headers))
+    TraceContext::new(traceparent, None::<TraceStateHeader>, baggage)
 }
 
 /// With recording off, what came goes on as it came: the next service is told the caller's own
 /// span as its parent, and the trace is not broken.
-fn hand_through(request: &RequestHead<'_>) -> Observation {
-    let context = match Parent::of(request) {
+fn hand_through(Caller { parent, baggage, .. }: Caller) -> Observation {
+    let context = match parent {
         Some(Parent { context, remote: Remote::Yes }) => Some(unrecorded(&context, Remote::Yes)),
         // A span of this process, perhaps of another layer, is not to be hidden.
         Some(Parent { context, remote: Remote::No }) => {
             Some(Context::map_current(|current| context.attach_to(current)))
         }
-        None => BaggageHeader::extract(request.headers)
-            .map(|baggage| Context::current_with_baggage(baggage.to_opentelemetry())),
+        None => baggage.map(|baggage| Context::current_with_baggage(baggage.to_opentelemetry())),
     };
     context.map_or(Observation::Off, |context| Observation::Unrecorded(Side::Server, context))
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode, Version, header};
@@ -13,6 +14,7 @@ use http_body::{Body, Frame};
 use opentelemetry::Context;
 
 use super::cause::{AsError, Cause};
+use super::hooks::Ended;
 use super::layer::{Settings, Side};
 use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
@@ -155,7 +157,7 @@ impl Exchange {
             if (side, protocol) == (Side::Client, Protocol::Http) {
                 span.answered_in(version);
             }
-            span.answered(response.headers_mut()).map(|ids| response.extensions_mut().insert(ids));
+            span.answered(&self.settings, protocol, response);
         }
 
         let has_no_body = match status.as_u16() {
@@ -209,7 +211,12 @@ impl Exchange {
         // between does not show in the duration.
         let elapsed = self.settings.intake.clock().ticks().saturating_sub(self.started);
         if let Some(span) = self.span.take() {
-            span.end(&self.settings, &outcome, description, elapsed);
+            let hooked = self.settings.hooks.on_end(&Ended {
+                status: self.status,
+                error_type: outcome.verdict.error_type,
+                duration: Duration::from_nanos(elapsed),
+            });
+            span.end(&self.settings, &outcome, (description, hooked), elapsed);
         }
         // After the span: an instrument may be the user's, and may panic.
         if let Some(measured) = self.measured.take() {

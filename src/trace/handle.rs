@@ -19,13 +19,14 @@ pub(super) struct SharedDraft(Arc<Mutex<Option<Draft>>>);
 
 pub(super) struct Draft {
     pub(super) buffer: SpanBuffer,
-    /// Whether attributes came through a [`Handle`]: then a key may be there already.
+    /// Whether attributes came through a [`Handle`] or a hook: then a key may be there already.
     touched: bool,
 }
 
 impl SharedDraft {
-    pub(super) fn new(buffer: SpanBuffer) -> Self {
-        Self(Arc::new(Mutex::new(Some(Draft { buffer, touched: false }))))
+    /// `touched` says whether more than the layer has written to it.
+    pub(super) fn new(buffer: SpanBuffer, touched: bool) -> Self {
+        Self(Arc::new(Mutex::new(Some(Draft { buffer, touched }))))
     }
 
     /// Takes the span from all who share it.
@@ -54,6 +55,12 @@ impl fmt::Debug for SharedDraft {
 }
 
 impl Draft {
+    /// Sets an attribute for the application.
+    pub(super) fn set(&mut self, attribute: &KeyValue) {
+        self.touched = true;
+        self.buffer.set(attribute);
+    }
+
     /// The buffer, ready to take an attribute of this key: the last value of a key counts.
     pub(super) fn late(&mut self, key: &str) -> &mut SpanBuffer {
         if self.touched {
@@ -98,10 +105,7 @@ impl Span for Handle {
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
-        self.draft.write(|span| {
-            span.touched = true;
-            span.buffer.set(&attribute);
-        });
+        self.draft.write(|span| span.set(&attribute));
     }
 
     fn set_status(&mut self, status: Status) {

@@ -1,17 +1,22 @@
 //! [`TraceLayer`], and the settings that all its services share.
 
+use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tower_layer::Layer;
 
 use super::cause::{self, AsError};
+use super::head::RequestHead;
+use super::hooks::{Attributes, Ended, Hooks, ResponseHead};
 use super::metrics::Metrics;
-use super::semconv::ServerAddress;
+use super::semconv::{ServerAddress, Terms};
 use super::service::Trace;
-use crate::context::ResponseHeader;
+use super::trust::Trust;
+use crate::context::{Network, ResponseHeader};
 use crate::pipeline::{Intake, Scope};
-use crate::record::SpanLimits;
-use crate::sampling::SamplingRate;
+use crate::record::{Capture, SpanLimits};
+use crate::sampling::{RemoteParent, Sampler};
 
 /// A [`Layer`] that records a span for each request of the service it wraps.
 ///
@@ -35,12 +40,27 @@ pub(crate) struct Settings {
     pub(crate) server_address: Option<ServerAddress>,
     /// How to look into errors of types that only the user knows.
     pub(crate) errors: Vec<AsError>,
+    pub(crate) capture: Capture,
+    pub(crate) hooks: Hooks,
+}
+
+impl Settings {
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms {
+            capture: &self.capture,
+            server_address: self.server_address.as_ref(),
+            trusted_proxies: match &self.role {
+                Role::Server { trust, .. } => trust.proxies(),
+                Role::Client { .. } => &[],
+            },
+        }
+    }
 }
 
 /// Which side of a request the layer stands on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Role {
-    Server { response_header: ResponseHeader },
+    Server { response_header: ResponseHeader, trust: Trust },
     Client { propagate_baggage: bool },
 }
 
@@ -52,7 +72,7 @@ pub(crate) enum Side {
 }
 
 impl Role {
-    pub(crate) fn side(self) -> Side {
+    pub(crate) fn side(&self) -> Side {
         match self {
             Self::Server { .. } => Side::Server,
             Self::Client { .. } => Side::Client,
@@ -61,12 +81,12 @@ impl Role {
 }
 
 /// Whether spans are recorded at all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Recording {
     /// No span is made; the context that came is handed through.
     Off,
-    /// Spans are made, those of new traces at this rate.
-    On(SamplingRate),
+    /// Spans are made, of new traces those that this picks.
+    On(Arc<Sampler>),
 }
 
 impl TraceLayer {
@@ -168,6 +188,136 @@ impl TraceLayer {
     #[must_use]
     pub fn error<E: std::error::Error + 'static>(self) -> Self {
         self.with(|settings| settings.errors.push(cause::as_error::<E>))
+    }
+
+    /// Leaves requests alone for which `traces` says no: they pass as if there were no layer, with
+    /// no span, header or metric. Of several filters all must say yes. There are
+    /// [some ready made](crate::trace::filter).
+    #[must_use]
+    pub fn filter(self, traces: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|settings| settings.hooks.add_filter(Arc::new(traces)))
+    }
+
+    /// Names spans otherwise, where `name` has a name for the request. Keep names few: what differs
+    /// from request to request belongs into attributes.
+    #[must_use]
+    pub fn span_name(
+        self,
+        name: impl Fn(&RequestHead<'_>) -> Option<Cow<'static, str>> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|settings| settings.hooks.set_span_name(Arc::new(name)))
+    }
+
+    /// Adds attributes to the span of a request when it starts. This, and the next two, run for
+    /// requests that are recorded; of several, all do. One that panics adds nothing.
+    ///
+    /// # Example: the tenant, by a header of one's own
+    ///
+    /// ```
+    /// use opentelemetry::KeyValue;
+    /// use tower_otlp::{TraceLayer, TracingService};
+    ///
+    /// let (tracing, _spans) = TracingService::in_memory();
+    /// let layer = TraceLayer::server(&tracing).on_request(|request, attributes| {
+    ///     if let Some(Ok(tenant)) = request.headers().get("x-tenant").map(|it| it.to_str()) {
+    ///         attributes.set(KeyValue::new("tenant", tenant.to_owned()));
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_request(
+        self,
+        hook: impl Fn(&RequestHead<'_>, &mut Attributes) + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|settings| settings.hooks.add_on_request(Arc::new(hook)))
+    }
+
+    /// Adds attributes when the head of the response has come.
+    #[must_use]
+    pub fn on_response(
+        self,
+        hook: impl Fn(&ResponseHead<'_>, &mut Attributes) + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|settings| settings.hooks.add_on_response(Arc::new(hook)))
+    }
+
+    /// Adds attributes when the span ends, in whichever way. Runs also where a request is given up
+    /// or panics, so it should be quick.
+    #[must_use]
+    pub fn on_end(
+        self,
+        hook: impl Fn(&Ended<'_>, &mut Attributes) + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|settings| settings.hooks.add_on_end(Arc::new(hook)))
+    }
+
+    /// What spans show of the data that passes, in place of what the configuration says.
+    #[must_use]
+    pub fn capture(self, capture: Capture) -> Self {
+        self.with(|settings| settings.capture = capture)
+    }
+
+    /// The proxies whose word on the client counts: `Forwarded`, and without it
+    /// `X-Forwarded-For`, `-Host` and `-Proto`, give `client.address`, `server.address` and
+    /// `url.scheme`. The server must tell who the peer is: axum by `ConnectInfo`
+    /// (`into_make_service_with_connect_info`), tonic by itself. In place of those that the
+    /// configuration names; by default there are none, and nobody is believed. For server layers.
+    #[must_use]
+    pub fn trusted_proxies(self, proxies: impl IntoIterator<Item = Network>) -> Self {
+        self.with_trust(|trust| trust.believe(proxies.into_iter().collect()))
+    }
+
+    /// What the trace counts for that a request claims to belong to. Defaults to what the
+    /// configuration says, which defaults to [`RemoteParent::Trust`].
+    ///
+    /// For server layers, as are the next two: a client layer gets no requests.
+    #[must_use]
+    pub fn remote_parent(self, remote_parent: RemoteParent) -> Self {
+        self.with_trust(|trust| *trust = trust.clone().with_remote_parent(remote_parent))
+    }
+
+    /// What it counts for, by the head of the request: its path, a header, the address or the
+    /// certificate of the peer that others have put into its extensions. Asked for each request.
+    ///
+    /// # Example: colleagues come through the internal listener
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::extract::ConnectInfo;
+    /// use tower_otlp::{RemoteParent, TraceLayer, TracingService};
+    ///
+    /// let (tracing, _spans) = TracingService::in_memory();
+    /// let layer = TraceLayer::server(&tracing).remote_parent_by(|request| {
+    ///     match request.extensions().get::<ConnectInfo<SocketAddr>>() {
+    ///         Some(ConnectInfo(peer)) if peer.ip().is_loopback() => RemoteParent::Trust,
+    ///         _ => RemoteParent::Link,
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn remote_parent_by(
+        self,
+        judge: impl Fn(&RequestHead<'_>) -> RemoteParent + Send + Sync + 'static,
+    ) -> Self {
+        self.with_trust(|trust| trust.judge_by(judge))
+    }
+
+    /// How many requests a second may have their trace recorded because a trusted caller has
+    /// sampled it, and at most so many at once. Those beyond go on in their trace, unsampled, and
+    /// are [counted](crate::Stats::not_forced). Defaults to what the configuration says, whose
+    /// limit all layers of a service share, and which defaults to none.
+    #[must_use]
+    pub fn forced_sampling_per_second(self, limit: NonZeroU32) -> Self {
+        self.with_trust(|trust| trust.limit(limit))
+    }
+
+    fn with_trust(self, set: impl FnOnce(&mut Trust)) -> Self {
+        self.with(|settings| {
+            if let Role::Server { trust, .. } = &mut settings.role {
+                set(trust);
+            }
+        })
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {

@@ -279,8 +279,11 @@ mod body;
 mod cause;
 mod decision;
 mod exchange;
+pub mod filter;
 mod future;
 mod handle;
+mod head;
+mod hooks;
 #[cfg(feature = "tonic")]
 mod interceptor;
 mod layer;
@@ -290,6 +293,7 @@ mod log;
 mod metrics;
 mod observation;
 mod outgoing;
+mod peer;
 mod pool;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -297,9 +301,13 @@ mod semconv;
 mod server_span;
 mod service;
 mod span;
+mod trust;
 
 pub use body::ResponseBody;
 pub use future::ResponseFuture;
+pub use head::RequestHead;
+pub(crate) use hooks::Hooks;
+pub use hooks::{Attributes, Ended, ResponseHead};
 #[cfg(feature = "tonic")]
 pub use interceptor::TraceInterceptor;
 pub use layer::TraceLayer;
@@ -311,6 +319,7 @@ pub use outgoing::ResendCount;
 #[cfg(feature = "reqwest")]
 pub use reqwest::ReqwestFuture;
 pub use service::Trace;
+pub(crate) use trust::Trust;
 
 /// The instrumentation scope of the layers' spans and metrics, and its version.
 pub(crate) const SCOPE: &str = "tower-otlp";

@@ -10,13 +10,14 @@ use opentelemetry::trace::{SpanId, TraceContextExt};
 
 use super::decision::{is_otlp, unrecorded};
 use super::exchange::Exchange;
+use super::head::RequestHead;
 use super::layer::{Recording, Role, Settings, Side};
 use super::observation::Observation;
-use super::semconv::{Protocol, RequestHead};
-use super::span::ActiveSpan;
+use super::semconv::Protocol;
+use super::span::{ActiveSpan, Place};
 use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids, inject_baggage};
 use crate::record::Remote;
-use crate::sampling;
+use crate::sampling::hand_on;
 
 /// How often a request was sent before: `http.request.resend_count` of its span.
 ///
@@ -28,6 +29,9 @@ pub struct ResendCount(pub u32);
 
 /// Decides what to do for a request, and writes into its headers what the next service is to know.
 pub(super) fn observe<B>(settings: &Arc<Settings>, request: &mut Request<B>) -> Observation {
+    if !settings.hooks.admit(&RequestHead::outgoing(request)) {
+        return Observation::Off;
+    }
     // Out of the request while its other parts are read.
     let mut headers = std::mem::take(request.headers_mut());
     let (method, path) = (request.method(), request.uri().path());
@@ -79,7 +83,7 @@ impl Outgoing {
     fn decide(settings: &Settings, extensions: &Extensions) -> Self {
         let current = Context::current();
         let parent = Parent::of(&current, extensions);
-        let Recording::On(rate) = settings.recording else {
+        let Recording::On(sampler) = &settings.recording else {
             // What came goes on as it came: no span of ours stands in between.
             let Some(Parent { trace_context, remote, is_current }) = parent else {
                 return Self::Alone;
@@ -87,20 +91,27 @@ impl Outgoing {
             let context = if is_current { current } else { unrecorded(&trace_context, remote) };
             return Self::Unrecorded(trace_context, context);
         };
-        let says = match &parent {
-            None => sampling::Parent::Absent,
-            Some(parent) if parent.trace_context.is_sampled() => sampling::Parent::Sampled,
-            Some(_) => sampling::Parent::NotSampled,
-        };
         let parent_id =
             parent.as_ref().map(|parent| (parent.trace_context.span_id(), parent.remote));
         let is_current = parent.as_ref().is_some_and(|parent| parent.is_current);
-        let inherited = parent.map_or_else(|| new_trace(&current), |parent| parent.trace_context);
+        let (inherited, sampled, tracestate) = match parent {
+            None => {
+                let inherited = new_trace(&current);
+                // Rules are about requests that come in.
+                let tracestate = sampler.records(None, inherited.trace_id());
+                (inherited, tracestate.is_some(), tracestate)
+            }
+            Some(Parent { trace_context, .. }) => {
+                let sampled = trace_context.is_sampled();
+                let tracestate = trace_context.tracestate_header();
+                let tracestate = hand_on(tracestate, trace_context.trace_id(), sampled);
+                (trace_context, sampled, tracestate)
+            }
+        };
         let mut own = inherited.traceparent();
-        let sampled = sampling::records(says, rate, own.trace_id);
         own.span_id = ids::new_span_id();
         own.flags = (own.flags & RANDOM).with_sampled(sampled);
-        let trace_context = inherited.with_traceparent(own);
+        let trace_context = inherited.with_traceparent(own).with_tracestate(tracestate);
 
         let context = match (is_current, sampled) {
             // It holds the text that came already, and says already that nothing is recorded.
@@ -129,14 +140,9 @@ impl Outgoing {
             Self::Recorded(trace_context, context, parent) => {
                 let started = settings.intake.clock().ticks();
                 let protocol = Protocol::of(request.method, request.headers);
-                let (span, context) = ActiveSpan::start(
-                    settings,
-                    (trace_context, context),
-                    parent,
-                    request,
-                    protocol,
-                    started,
-                );
+                let place = Place { trace_context, context, parent, link: None };
+                let (span, context) =
+                    ActiveSpan::start(settings, place, request, protocol, started);
                 let span = (Some(span), Some(context));
                 Observation::Live(Exchange::new(settings, request, protocol, started, span))
             }

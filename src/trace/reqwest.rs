@@ -70,22 +70,34 @@ fn observe(settings: &Arc<Settings>, request: &mut reqwest::Request) -> Observat
     }
     // It has extensions, but shows them to nobody.
     let extensions = Extensions::new();
+    if settings.hooks.has_filters() {
+        let uri = uri(request.url());
+        if !settings.hooks.admit(&head(request, &uri, &extensions)) {
+            return Observation::Off;
+        }
+    }
     let mut headers = std::mem::take(request.headers_mut());
     let (method, path) = (request.method(), request.url().path());
     let outgoing = Outgoing::prepare(settings, method, path, &extensions, &mut headers);
     *request.headers_mut() = headers;
     let Some(outgoing) = outgoing else { return Observation::Off };
-    let url = request.url();
-    let uri = if outgoing.wants_head(settings) { uri(url) } else { Uri::default() };
-    let head = RequestHead {
+    let uri = if outgoing.wants_head(settings) { uri(request.url()) } else { Uri::default() };
+    outgoing.start(settings, &head(request, &uri, &extensions))
+}
+
+fn head<'a>(
+    request: &'a reqwest::Request,
+    uri: &'a Uri,
+    extensions: &'a Extensions,
+) -> RequestHead<'a> {
+    RequestHead {
         method: request.method(),
-        uri: &uri,
+        uri,
         version: request.version(),
         headers: request.headers(),
-        extensions: &extensions,
-        fragment: url.fragment(),
-    };
-    outgoing.start(settings, &head)
+        extensions,
+        fragment: request.url().fragment(),
+    }
 }
 
 /// Of a URL that is too long for a `Uri`, what it begins with.

@@ -11,10 +11,10 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::decision;
 use super::future::ResponseFuture;
-use super::layer::{Settings, Side};
+use super::head::RequestHead;
+use super::layer::{Role, Settings};
 use super::observation::Observation;
 use super::outgoing;
-use super::semconv::RequestHead;
 
 /// A service that records a span for each request. Made by [`TraceLayer`](super::TraceLayer).
 #[derive(Clone, Debug)]
@@ -81,9 +81,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let observation = match self.settings.role.side() {
-            Side::Server => decision::observe(&self.settings, &RequestHead::incoming(&request)),
-            Side::Client => outgoing::observe(&self.settings, &mut request),
+        let observation = match &self.settings.role {
+            Role::Server { trust, .. } => {
+                decision::observe(&self.settings, trust, &RequestHead::incoming(&request))
+            }
+            Role::Client { .. } => outgoing::observe(&self.settings, &mut request),
         };
         self.call_within(observation, request)
     }

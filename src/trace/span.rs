@@ -4,9 +4,9 @@
 //! stands in the OpenTelemetry `Context` meanwhile is a [`Handle`], which writes into the same
 //! buffer.
 
-use http::{HeaderMap, Version};
-use opentelemetry::Context;
-use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt};
+use http::{Response, Version};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
 
 use super::handle::{Handle, SharedDraft};
 use super::layer::{Role, Settings, Side};
@@ -24,14 +24,22 @@ pub(super) struct ActiveSpan {
     response_header: ResponseHeader,
 }
 
+/// Where a span stands in its trace.
+pub(super) struct Place {
+    /// With the span's own ids.
+    pub(super) trace_context: TraceContext,
+    pub(super) context: Context,
+    pub(super) parent: Option<(SpanId, Remote)>,
+    /// A span in another trace.
+    pub(super) link: Option<SpanContext>,
+}
+
 impl ActiveSpan {
-    /// Starts the span of a request, and makes the context that it is to be handled in: the one
-    /// given, with the span. `trace_context` holds the span's own ids, `started` is a reading of
-    /// the pipeline's clock.
+    /// Starts the span of a request, and makes the context that it is to be handled in: that of
+    /// the place, with the span. `started` is a reading of the pipeline's clock.
     pub(super) fn start(
         settings: &Settings,
-        (trace_context, context): (TraceContext, Context),
-        parent: Option<(SpanId, Remote)>,
+        Place { trace_context, context, parent, link }: Place,
         request: &RequestHead<'_>,
         protocol: Protocol,
         started: u64,
@@ -50,27 +58,35 @@ impl ActiveSpan {
         };
         let mut buffer = pool::take();
         buffer.start(&head, settings.limits);
-        let address = settings.server_address.as_ref();
+        let terms = settings.terms();
         match (settings.role.side(), protocol) {
-            (Side::Server, Protocol::Http) => semconv::http::start(&mut buffer, request, address),
-            (Side::Server, Protocol::Grpc) => semconv::grpc::start(&mut buffer, request, address),
+            (Side::Server, Protocol::Http) => semconv::http::start(&mut buffer, request, &terms),
             (Side::Client, Protocol::Http) => {
-                semconv::http::client::start(&mut buffer, request, address);
+                semconv::http::client::start(&mut buffer, request, &terms);
             }
+            (Side::Server, Protocol::Grpc) => semconv::grpc::start(&mut buffer, request, &terms),
             (Side::Client, Protocol::Grpc) => {
-                semconv::grpc::client::start(&mut buffer, request, address);
+                semconv::grpc::client::start(&mut buffer, request, &terms);
             }
         }
-        let draft = SharedDraft::new(buffer);
+        if let Some(name) = settings.hooks.span_name(request) {
+            buffer.set_name(&[&name]);
+        }
+        let hooked = settings.hooks.on_request(request);
+        hooked.iter().for_each(|attribute| buffer.set(attribute));
+        if let Some(link) = link {
+            buffer.link(&link, &[]);
+        }
+        let draft = SharedDraft::new(buffer, !hooked.is_empty());
         let handle = Handle::new(&draft, trace_context.to_span_context(false));
         let span = Self {
             draft,
             trace_context: Some(trace_context),
-            response_header: match (settings.role, parent) {
+            response_header: match (&settings.role, parent) {
                 // Inside another span of this process it is that one's to name itself.
                 (Role::Server { .. }, Some((_, Remote::No))) => ResponseHeader::Off,
-                (Role::Server { response_header }, Some((_, Remote::Yes)) | None) => {
-                    response_header
+                (Role::Server { response_header, .. }, Some((_, Remote::Yes)) | None) => {
+                    *response_header
                 }
                 // The head of a client's response is what the server wrote.
                 (Role::Client { .. }, _) => ResponseHeader::Off,
@@ -79,12 +95,34 @@ impl ActiveSpan {
         (span, context.with_span(handle))
     }
 
-    /// Names the span in the head of the response; the first head counts. Returns what is for the
-    /// response's extensions.
-    pub(super) fn answered(&mut self, headers: &mut HeaderMap) -> Option<TraceContext> {
-        let trace_context = self.trace_context.take()?;
-        self.response_header.write(trace_context.traceparent(), headers);
-        Some(trace_context)
+    /// Writes what is to be shown of the head of the response, and names the span in it; the first
+    /// head counts.
+    pub(super) fn answered<B>(
+        &mut self,
+        settings: &Settings,
+        protocol: Protocol,
+        response: &mut Response<B>,
+    ) {
+        let Some(trace_context) = self.trace_context.take() else { return };
+        // Before anything is locked: they may write to the span by themselves.
+        let hooked = settings.hooks.on_response(response);
+        let capture = &settings.capture;
+        if !(hooked.is_empty() && capture.response_headers.is_empty()) {
+            self.draft.write(|draft| {
+                let (headers, shown) = (response.headers(), &capture.response_headers);
+                match protocol {
+                    Protocol::Http => {
+                        semconv::http::headers(&mut draft.buffer, headers, shown, capture);
+                    }
+                    Protocol::Grpc => {
+                        semconv::grpc::metadata(&mut draft.buffer, headers, shown, capture);
+                    }
+                }
+                hooked.iter().for_each(|attribute| draft.set(attribute));
+            });
+        }
+        self.response_header.write(trace_context.traceparent(), response.headers_mut());
+        response.extensions_mut().insert(trace_context);
     }
 
     /// Writes the version of HTTP that a client was answered in, which is what was agreed on.
@@ -100,9 +138,12 @@ impl ActiveSpan {
         self,
         settings: &Settings,
         outcome: &Outcome<'_>,
-        description: String,
+        (description, hooked): (String, Vec<KeyValue>),
         elapsed: u64,
     ) {
+        for attribute in &hooked {
+            self.draft.write(|draft| draft.set(attribute));
+        }
         let Some(mut draft) = self.draft.take() else { return };
         match outcome.code {
             Some(Code::Grpc(status)) => {

@@ -29,11 +29,11 @@ impl TracingService {
     /// ```
     #[must_use]
     pub fn tracer_provider(&self) -> SdkTracerProvider {
-        let rate = match self.recording {
-            Recording::On(rate) => Some(rate),
+        let sampler = match &self.recording {
+            Recording::On(sampler) => Some(Arc::clone(sampler)),
             Recording::Off => None,
         };
-        self.provider.get(rate, || self.processor(Identity::Service))
+        self.provider.get(sampler, || self.processor(Identity::Service))
     }
 
     /// A processor for a tracer provider that the program has already: what that one samples is
@@ -63,7 +63,7 @@ impl TracingService {
     /// Whatever was global before is replaced; of several tracing services the last one counts.
     /// With tracing disabled the global tracers do nothing and hand on the context as it is.
     pub fn install_global(&self) {
-        match self.recording {
+        match &self.recording {
             Recording::On(_) => global::set_tracer_provider(self.tracer_provider()),
             Recording::Off => global::set_tracer_provider(NoopTracerProvider::new()),
         }

@@ -19,6 +19,12 @@ impl TraceStateHeader {
         Self(text.expect("letters and digits"))
     }
 
+    /// Whether it says no more than [`of_threshold`](Self::of_threshold).
+    pub(crate) fn is_threshold_alone(&self) -> bool {
+        let text = self.as_str();
+        text.starts_with("ot=th:") && !text.contains([',', ';'])
+    }
+
     /// The threshold by which the trace was sampled.
     pub(crate) fn threshold(&self) -> Option<u64> {
         let digits = self.sub_value("th")?;
@@ -94,11 +100,11 @@ mod tests {
     fn a_threshold_is_written_exactly_and_short() {
         let rows = [
             (0, "ot=th:0", "everything is sampled"),
-            (0x8000_0000_0000_00, "ot=th:8", "zeros at the end say nothing"),
-            (0xc000_0000_0000_00, "ot=th:c", "a quarter"),
-            (0xfd70_a3d7_0a3d_71, "ot=th:fd70a3d70a3d71", "one in a hundred, to the last bit"),
-            (0x0000_10c6_f7a0_b6, "ot=th:000010c6f7a0b6", "zeros in front count"),
-            (0xe666_6666_6666_66, "ot=th:e6666666666666", "one in ten"),
+            (0x80_0000_0000_0000, "ot=th:8", "zeros at the end say nothing"),
+            (0xc0_0000_0000_0000, "ot=th:c", "a quarter"),
+            (0xfd_70a3_d70a_3d71, "ot=th:fd70a3d70a3d71", "one in a hundred, to the last bit"),
+            (0x00_0010_c6f7_a0b6, "ot=th:000010c6f7a0b6", "zeros in front count"),
+            (0xe6_6666_6666_6666, "ot=th:e6666666666666", "one in ten"),
         ];
         for (threshold, expected, why) in rows {
             let written = TraceStateHeader::of_threshold(threshold);

@@ -210,7 +210,8 @@ fn of_many_threads_every_span_is_in_one_counter_and_every_thread_keeps_its_order
             })
             .collect();
         while pushing.iter().any(|thread| !thread.is_finished()) {
-            let Stats { accepted, delivered: done, rejected, dropped, pending } = intake.stats();
+            let Stats { accepted, delivered: done, rejected, dropped, pending, .. } =
+                intake.stats();
             assert_eq!(accepted, done + rejected + dropped.total() + pending, "at any moment");
             assert!(intake.ledger.bytes_used() <= 64 << 10);
             let sealed = take_sealed(&intake);

@@ -88,7 +88,7 @@ impl Measured {
     /// Counts a request as under way, if anything is measured.
     pub(in crate::trace) fn start(settings: &Settings, request: &RequestHead<'_>) -> Option<Self> {
         let kit = Arc::clone(settings.metrics.kit.as_ref()?);
-        let set = settings.server_address.as_ref();
+        let (set, capture) = (settings.server_address.as_ref(), &settings.capture);
         let side = settings.role.side();
         let subject = match Protocol::of(request.method, request.headers) {
             Protocol::Grpc => {
@@ -97,12 +97,20 @@ impl Measured {
                     Side::Server => None,
                     Side::Client => server_address::of(set, request),
                 };
-                Subject::Grpc(kit.calls.find(request.uri.path(), address))
+                let path = request.uri.path();
+                if capture.is_known_grpc_method(path.strip_prefix('/').unwrap_or(path)) {
+                    Subject::Grpc(kit.calls.find(path, address))
+                } else {
+                    Subject::Grpc(Callee::Other)
+                }
             }
             Protocol::Http => {
                 let series = match side {
-                    Side::Server => kit.series.served(request),
-                    Side::Client => kit.series.sent(request, http::client::address(request, set)),
+                    Side::Server => kit.series.served(request, capture),
+                    Side::Client => {
+                        let address = http::client::address(request, set);
+                        kit.series.sent(request, capture, address)
+                    }
                 };
                 if let Some(active) = &kit.instruments.active {
                     active.add(1, kit.series.under_way(&series));

@@ -8,6 +8,7 @@ use opentelemetry::KeyValue;
 
 use super::endings::Endings;
 use super::table::{Budget, Inserted, Table};
+use crate::record::Capture;
 use crate::trace::semconv::{Outcome, RequestHead, http};
 
 /// The series that are kept ready, found by a request's head.
@@ -62,18 +63,23 @@ impl Default for AllSeries {
 }
 
 impl AllSeries {
-    pub(super) fn served(&self, request: &RequestHead<'_>) -> Series {
+    pub(super) fn served(&self, request: &RequestHead<'_>, capture: &Capture) -> Series {
         // A client may write anything here; what is no scheme of HTTP is taken for its absence.
         let scheme = match request.uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
             _ => "http",
         };
         let subject = Subject::Served { scheme, route: http::route(request) };
-        self.of(Head { method: method(request), subject })
+        self.of(Head { method: method(request, capture), subject })
     }
 
-    pub(super) fn sent(&self, request: &RequestHead<'_>, address: Option<(&str, u16)>) -> Series {
-        self.of(Head { method: method(request), subject: Subject::Sent { address } })
+    pub(super) fn sent(
+        &self,
+        request: &RequestHead<'_>,
+        capture: &Capture,
+        address: Option<(&str, u16)>,
+    ) -> Series {
+        self.of(Head { method: method(request, capture), subject: Subject::Sent { address } })
     }
 
     fn of(&self, head: Head<'_>) -> Series {
@@ -168,9 +174,9 @@ impl Entry {
     }
 }
 
-fn method<'a>(request: &RequestHead<'a>) -> &'a str {
+fn method<'a>(request: &RequestHead<'a>, capture: &Capture) -> &'a str {
     let method = request.method.as_str();
-    if http::is_known(method) { method } else { "_OTHER" }
+    if capture.is_known_method(method) { method } else { "_OTHER" }
 }
 
 /// Their attribute sets are at least as many. With more than 2000 of those, the OpenTelemetry SDK
@@ -211,7 +217,7 @@ mod tests {
         let all = AllSeries::default();
         for (method, uri, expected_method, scheme, why) in rows {
             let request = Request::builder().method(method).uri(uri).body(()).unwrap();
-            let series = all.served(&RequestHead::incoming(&request));
+            let series = all.served(&RequestHead::incoming(&request), &Capture::default());
             let under_way = text(all.under_way(&series));
             let expected = format!("http.request.method={expected_method} url.scheme={scheme}");
             assert_eq!(under_way, expected, "{why}");
@@ -230,7 +236,7 @@ mod tests {
         let request = Request::new(());
         let request = RequestHead::outgoing(&request);
         let ended = |address| {
-            let series = all.sent(&request, address);
+            let series = all.sent(&request, &Capture::default(), address);
             assert!(matches!(series, Series::Kept(_)));
             text(&all.ended(&series, &outcome(200, None)))
         };
@@ -268,7 +274,7 @@ mod tests {
     #[test]
     fn ends_are_told_apart_also_when_there_are_too_many_to_keep() {
         let all = AllSeries::default();
-        let series = all.served(&RequestHead::incoming(&Request::new(())));
+        let series = all.served(&RequestHead::incoming(&Request::new(())), &Capture::default());
         for round in 0..2 {
             for status in 200..300 {
                 for error_type in [None, Some("cancelled"), Some("body_error")] {

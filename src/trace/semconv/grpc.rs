@@ -2,27 +2,56 @@
 
 pub(in crate::trace) mod client;
 
-use ::http::StatusCode;
+use ::http::{HeaderMap, StatusCode};
 
-use super::{Description, RequestHead, ServerAddress, Verdict, error_type, server_address};
+use super::{Description, RequestHead, Terms, Verdict, error_type, push_header, server_address};
 use crate::grpc_status::GrpcStatus;
-use crate::record::SpanBuffer;
+use crate::record::{Capture, CapturedHeader, SpanBuffer};
 use crate::trace::exchange::End;
+use crate::trace::peer::Origin;
 
 /// Writes the attributes that a request's head gives, and the name.
-pub(in crate::trace) fn start(
+pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, terms: &Terms<'_>) {
+    let origin = Origin::of(head, terms.trusted_proxies);
+    call(span, head, terms, origin.forwarded.host);
+    origin.push_peer(span);
+}
+
+/// Writes what both sides know.
+fn call(
     span: &mut SpanBuffer,
     head: &RequestHead<'_>,
-    address: Option<&ServerAddress>,
+    terms: &Terms<'_>,
+    forwarded_host: Option<(&str, Option<u16>)>,
 ) {
     let path = head.uri.path();
     let method = path.strip_prefix('/').unwrap_or(path);
+    let known = terms.capture.is_known_grpc_method(method);
     span.push_str("rpc.system.name", "grpc");
-    if !method.is_empty() {
+    if !known {
+        span.push_str("rpc.method", "_OTHER");
+        span.push_peer_str("rpc.method_original", method);
+    } else if !method.is_empty() {
         span.push_peer_str("rpc.method", method);
     }
-    server_address::push(span, address, head);
-    span.set_name(&[if method.is_empty() { "grpc" } else { method }]);
+    server_address::push(span, terms.server_address, forwarded_host, head);
+    metadata(span, head.headers, &terms.capture.request_headers, terms.capture);
+    span.set_name(&[if method.is_empty() || !known { "grpc" } else { method }]);
+}
+
+/// Writes the metadata that is to be shown.
+pub(in crate::trace) fn metadata(
+    span: &mut SpanBuffer,
+    headers: &HeaderMap,
+    shown: &[CapturedHeader],
+    capture: &Capture,
+) {
+    for CapturedHeader { name, grpc_key, .. } in shown {
+        // What is binary is nobody's to read.
+        if !name.as_str().ends_with("-bin") {
+            push_header(span, grpc_key, headers, name, capture);
+        }
+    }
 }
 
 /// The status that the call ended with. It is what the client sees, unless the service failed: a

@@ -2,35 +2,35 @@
 
 pub(in crate::trace) mod client;
 
-use std::borrow::Cow;
+use ::http::{HeaderMap, StatusCode, Version, header};
 
-use ::http::{StatusCode, Version, header};
-
-use super::{Description, RequestHead, ServerAddress, Verdict, error_type, server_address};
-use crate::record::SpanBuffer;
+use super::{Description, RequestHead, Terms, Verdict, error_type, push_header, server_address};
+use crate::record::{Capture, CapturedHeader, SpanBuffer};
 use crate::trace::exchange::End;
+use crate::trace::peer::Origin;
 
 /// Writes the attributes that a request's head gives, and the name.
-pub(in crate::trace) fn start(
-    span: &mut SpanBuffer,
-    head: &RequestHead<'_>,
-    address: Option<&ServerAddress>,
-) {
-    let name = push_method(span, head);
+pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, terms: &Terms<'_>) {
+    let origin = Origin::of(head, terms.trusted_proxies);
+    let name = push_method(span, head, terms.capture);
     span.push_peer_str("url.path", head.uri.path());
     // A request that names no scheme came straight to this server, over a transport that the
     // layer cannot see.
-    span.push_peer_str("url.scheme", head.uri.scheme_str().unwrap_or("http"));
+    let scheme = origin.forwarded.scheme.or_else(|| head.uri.scheme_str()).unwrap_or("http");
+    span.push_peer_str("url.scheme", scheme);
     if let Some(query) = head.uri.query() {
-        span.push_peer_str("url.query", &redact(query));
+        span.push_peer_str("url.query", &terms.capture.redact(query));
     }
-    server_address::push(span, address, head);
+    server_address::push(span, terms.server_address, origin.forwarded.host, head);
+    origin.push_client(span);
+    origin.push_peer(span);
     if let Some(version) = version(head.version) {
         span.push_str("network.protocol.version", version);
     }
     if let Some(agent) = head.headers.get(header::USER_AGENT) {
         span.push_peer_str("user_agent.original", &String::from_utf8_lossy(agent.as_bytes()));
     }
+    headers(span, head.headers, &terms.capture.request_headers, terms.capture);
 
     match route(head) {
         Some(route) => {
@@ -42,15 +42,27 @@ pub(in crate::trace) fn start(
 }
 
 /// Writes the method. Returns what stands for it in the span's name.
-fn push_method<'a>(span: &mut SpanBuffer, head: &RequestHead<'a>) -> &'a str {
+fn push_method<'a>(span: &mut SpanBuffer, head: &RequestHead<'a>, capture: &Capture) -> &'a str {
     let method = head.method.as_str();
-    if is_known(method) {
+    if capture.is_known_method(method) {
         span.push_str("http.request.method", method);
         return method;
     }
     span.push_str("http.request.method", "_OTHER");
     span.push_peer_str("http.request.method_original", method);
     "HTTP"
+}
+
+/// Writes the headers that are to be shown.
+pub(in crate::trace) fn headers(
+    span: &mut SpanBuffer,
+    headers: &HeaderMap,
+    shown: &[CapturedHeader],
+    capture: &Capture,
+) {
+    for CapturedHeader { name, http_key, .. } in shown {
+        push_header(span, http_key, headers, name, capture);
+    }
 }
 
 /// Judges how a request ended that was answered with `status`, or not at all.
@@ -86,23 +98,6 @@ pub(in crate::trace) fn route<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
     }
 }
 
-/// The methods of RFC 9110, PATCH (RFC 5789) and QUERY, in exactly this case.
-pub(in crate::trace) fn is_known(method: &str) -> bool {
-    matches!(
-        method,
-        "GET"
-            | "POST"
-            | "PUT"
-            | "DELETE"
-            | "HEAD"
-            | "OPTIONS"
-            | "PATCH"
-            | "CONNECT"
-            | "TRACE"
-            | "QUERY"
-    )
-}
-
 pub(in crate::trace) fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_09 => Some("0.9"),
@@ -113,40 +108,6 @@ pub(in crate::trace) fn version(version: Version) -> Option<&'static str> {
         _ => None,
     }
 }
-
-/// Replaces the values of query parameters that are known to be secrets.
-fn redact(query: &str) -> Cow<'_, str> {
-    let is_secret =
-        |pair: &str| pair.split_once('=').is_some_and(|(key, _)| SECRET_PARAMETERS.contains(&key));
-    if !query.split('&').any(is_secret) {
-        return Cow::Borrowed(query);
-    }
-    let mut redacted = String::with_capacity(query.len() + 16);
-    for (i, pair) in query.split('&').enumerate() {
-        if i > 0 {
-            redacted.push('&');
-        }
-        match pair.split_once('=') {
-            Some((key, _)) if is_secret(pair) => {
-                redacted.push_str(key);
-                redacted.push_str("=REDACTED");
-            }
-            _ => redacted.push_str(pair),
-        }
-    }
-    Cow::Owned(redacted)
-}
-
-/// Signatures and credentials in the signed URLs of the large object stores.
-const SECRET_PARAMETERS: [&str; 7] = [
-    "AWSAccessKeyId",
-    "Signature",
-    "X-Amz-Credential",
-    "X-Amz-Security-Token",
-    "X-Amz-Signature",
-    "X-Goog-Signature",
-    "sig",
-];
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +130,7 @@ mod tests {
             start_unix_nanos: 1,
         };
         span.start(&head, SpanLimits::default());
-        start(&mut span, &RequestHead::incoming(request), None);
+        start(&mut span, &RequestHead::incoming(request), &Terms::default());
         decode_span(span.finish_after(1))
     }
 
@@ -255,31 +216,6 @@ mod tests {
                 span.attributes.iter().map(|kv| (kv.key.as_str(), kv.value.to_string())).collect();
             let found: Vec<_> = found.iter().map(|(k, v)| (*k, v.as_str())).collect();
             assert_eq!(found, *attributes, "{why}");
-        }
-    }
-
-    #[test]
-    fn secrets_in_the_query_are_redacted() {
-        let rows = [
-            ("a=1&b=2", "a=1&b=2", "no secret"),
-            ("a=b&AWSAccessKeyId=X&c=d", "a=b&AWSAccessKeyId=REDACTED&c=d", "in the middle"),
-            ("sig=X&sig=Y", "sig=REDACTED&sig=REDACTED", "twice"),
-            ("sig=X&&", "sig=REDACTED&&", "empty parameters behind it stay"),
-            ("&&sig=X", "&&sig=REDACTED", "and before it"),
-            ("sig=X&aa&bb", "sig=REDACTED&aa&bb", "parameters without value stay"),
-            ("sig=a=b", "sig=REDACTED", "a value may hold ="),
-            ("sig", "sig", "there is nothing to hide"),
-            ("SIG=X", "SIG=X", "keys are case-sensitive"),
-            ("mysig=X", "mysig=X", "another key"),
-            ("Signature=1&X-Goog-Signature=2", "Signature=REDACTED&X-Goog-Signature=REDACTED", ""),
-            (
-                "X-Amz-Signature=1&X-Amz-Credential=2&X-Amz-Security-Token=3",
-                "X-Amz-Signature=REDACTED&X-Amz-Credential=REDACTED&X-Amz-Security-Token=REDACTED",
-                "all of Amazon's",
-            ),
-        ];
-        for (query, expected, why) in rows {
-            assert_eq!(redact(query), expected, "{why}");
         }
     }
 

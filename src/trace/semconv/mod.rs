@@ -10,45 +10,52 @@ pub(super) mod server_address;
 
 use std::fmt;
 
-use ::http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri, Version, header};
+use ::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 
 pub(crate) use server_address::ServerAddress;
 
 use super::cause::Cause;
 use super::exchange::End;
+pub(super) use super::head::RequestHead;
 use super::layer::Side;
+use crate::context::Network;
 use crate::grpc_status::{self, GrpcStatus};
+use crate::record::{Capture, SpanBuffer, is_sensitive};
 
-/// The head of a request, without the type of its body.
+/// What spans are to say, as far as it can be set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RequestHead<'a> {
-    pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
-    pub(super) version: Version,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) extensions: &'a Extensions,
-    /// What `uri` cannot hold.
-    pub(super) fragment: Option<&'a str>,
+pub(super) struct Terms<'a> {
+    pub(super) capture: &'a Capture,
+    pub(super) server_address: Option<&'a ServerAddress>,
+    pub(super) trusted_proxies: &'a [Network],
 }
 
-impl<'a> RequestHead<'a> {
-    pub(super) fn incoming<B>(request: &'a Request<B>) -> Self {
-        let uri = request.uri();
-        // A nested axum router is shown only its own part of the path.
-        #[cfg(feature = "axum")]
-        let uri = request.extensions().get::<axum::extract::OriginalUri>().map_or(uri, |uri| uri);
-        Self { uri, ..Self::outgoing(request) }
+#[cfg(test)]
+impl Default for Terms<'_> {
+    fn default() -> Self {
+        static CAPTURE: std::sync::LazyLock<Capture> = std::sync::LazyLock::new(Capture::default);
+        Self { capture: &CAPTURE, server_address: None, trusted_proxies: &[] }
     }
+}
 
-    pub(super) fn outgoing<B>(request: &'a Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            uri: request.uri(),
-            version: request.version(),
-            headers: request.headers(),
-            extensions: request.extensions(),
-            fragment: None,
-        }
+/// Writes all values of a header that are text and no secrets, as one attribute.
+fn push_header(
+    span: &mut SpanBuffer,
+    key: &str,
+    headers: &HeaderMap,
+    name: &HeaderName,
+    capture: &Capture,
+) {
+    if is_sensitive(name) && !capture.sensitive_headers {
+        return;
+    }
+    let values = || {
+        let values = headers.get_all(name).into_iter();
+        let values = values.filter(|value| capture.sensitive_headers || !value.is_sensitive());
+        values.filter_map(|value| value.to_str().ok())
+    };
+    if values().next().is_some() {
+        span.push_peer_strs(key, values);
     }
 }
 

@@ -72,9 +72,15 @@ pub(in crate::trace) fn of<'a>(
     set.map(ServerAddress::as_parts).or_else(|| split_host_port(authority(head.uri, head.headers)?))
 }
 
-/// Writes the address of [`of`].
-pub(super) fn push(span: &mut SpanBuffer, set: Option<&ServerAddress>, head: &RequestHead<'_>) {
-    if let Some((address, port)) = of(set, head) {
+/// Writes the address that was set, or what proxies tell, or what the request says.
+pub(super) fn push(
+    span: &mut SpanBuffer,
+    set: Option<&ServerAddress>,
+    forwarded: Option<(&str, Option<u16>)>,
+    head: &RequestHead<'_>,
+) {
+    let forwarded = forwarded.filter(|_| set.is_none());
+    if let Some((address, port)) = forwarded.or_else(|| of(set, head)) {
         write(span, address, port);
     }
 }

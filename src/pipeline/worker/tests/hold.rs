@@ -202,7 +202,7 @@ proptest! {
                     Act::Flush => drop(bench.flush(Duration::from_millis(10)).await),
                 }
                 let stats = bench.stats();
-                let Stats { accepted, delivered, rejected, dropped, pending } = stats;
+                let Stats { accepted, delivered, rejected, dropped, pending, .. } = stats;
                 assert_eq!(accepted, delivered + rejected + dropped.total() + pending);
                 assert!(bench.bytes_used() <= BUDGET);
                 if held && Instant::now() < until {

@@ -3,13 +3,16 @@
 use ::http::StatusCode;
 
 use crate::grpc_status::GrpcStatus;
+use crate::record::SpanBuffer;
 use crate::trace::cause::Failure;
 use crate::trace::exchange::End;
-use crate::trace::semconv::{Description, Verdict, error_type};
+use crate::trace::semconv::{Description, RequestHead, Terms, Verdict, error_type};
 
-/// What a call writes when it starts is what its server writes, too: the method is the same, and a
-/// channel shows no address but the one that was set.
-pub(in crate::trace) use super::start;
+/// Writes the attributes that a request's head gives, and the name. A channel shows no address but
+/// the one that was set.
+pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, terms: &Terms<'_>) {
+    super::call(span, head, terms, None);
+}
 
 /// The status that the call ended with: what its caller sees.
 pub(in crate::trace::semconv) fn status(http: Option<StatusCode>, end: End<'_>) -> GrpcStatus {
@@ -47,7 +50,6 @@ mod tests {
     use super::*;
     use crate::record::{SpanBuffer, SpanHead, SpanLimits, decode_span};
     use crate::trace::cause::Cause;
-    use crate::trace::semconv::RequestHead;
 
     #[test]
     fn every_code_but_ok_is_an_error_of_its_name() {
@@ -131,7 +133,7 @@ mod tests {
                 start_unix_nanos: 1,
             };
             span.start(&head, SpanLimits::default());
-            start(&mut span, &RequestHead::outgoing(&request), None);
+            start(&mut span, &RequestHead::outgoing(&request), &Terms::default());
             let span = decode_span(span.finish_after(1));
             let method = span.attribute("rpc.method").map(ToString::to_string);
             assert_eq!((span.name.as_str(), method.as_deref()), (expected, Some(expected)));

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use ::http::StatusCode;
 
-use super::{push_method, redact};
+use super::{headers, push_method};
 use crate::context::split_host_port;
-use crate::record::SpanBuffer;
+use crate::record::{Capture, SpanBuffer};
 use crate::trace::cause::Failure;
 use crate::trace::exchange::End;
 use crate::trace::outgoing::ResendCount;
 use crate::trace::semconv::server_address::{self, ServerAddress};
-use crate::trace::semconv::{Description, RequestHead, Verdict, error_type};
+use crate::trace::semconv::{Description, RequestHead, Terms, Verdict, error_type};
 
 /// Whom a request goes to, and on which port.
 #[cfg(feature = "metrics")]
@@ -23,20 +23,17 @@ pub(in crate::trace) fn address<'a>(
 }
 
 /// Writes the attributes that a request's head gives, and the name.
-pub(in crate::trace) fn start(
-    span: &mut SpanBuffer,
-    head: &RequestHead<'_>,
-    address: Option<&ServerAddress>,
-) {
-    let name = push_method(span, head);
-    let whom = Whom::of(head, address);
-    span.push_peer_str("url.full", &url(head, &whom));
+pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, terms: &Terms<'_>) {
+    let name = push_method(span, head, terms.capture);
+    let whom = Whom::of(head, terms.server_address);
+    span.push_peer_str("url.full", &url(head, &whom, terms.capture));
     if let Some((address, port)) = whom.address {
         server_address::write(span, address, Some(port));
     }
     if let Some(&ResendCount(count @ 1..)) = head.extensions.get() {
         span.push_i64("http.request.resend_count", count.into());
     }
+    headers(span, head.headers, &terms.capture.request_headers, terms.capture);
     span.set_name(&[name]);
 }
 
@@ -99,7 +96,7 @@ impl<'a> Whom<'a> {
 }
 
 /// The whole URL, without secrets.
-fn url(head: &RequestHead<'_>, whom: &Whom<'_>) -> String {
+fn url(head: &RequestHead<'_>, whom: &Whom<'_>, capture: &Capture) -> String {
     let uri = head.uri;
     let mut url = String::with_capacity(64);
     let is_authority_form = uri.scheme().is_none() && uri.authority().is_some();
@@ -117,7 +114,7 @@ fn url(head: &RequestHead<'_>, whom: &Whom<'_>) -> String {
     }
     if let Some(query) = uri.query() {
         url.push('?');
-        url.push_str(&redact(query));
+        url.push_str(&capture.redact(query));
     }
     if let Some(fragment) = head.fragment {
         url.push('#');

@@ -17,7 +17,7 @@ fn started(request: &RequestHead<'_>, address: Option<&ServerAddress>) -> Record
         start_unix_nanos: 1,
     };
     span.start(&head, SpanLimits::default());
-    start(&mut span, request, address);
+    start(&mut span, request, &Terms { server_address: address, ..Terms::default() });
     decode_span(span.finish_after(1))
 }
 

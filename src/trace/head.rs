@@ -1,0 +1,79 @@
+//! [`RequestHead`]: all that a layer looks at of a request.
+
+use std::fmt;
+
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+
+/// The head of a request, for those who decide by it.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) version: Version,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) extensions: &'a Extensions,
+    /// What `uri` cannot hold.
+    pub(super) fragment: Option<&'a str>,
+}
+
+impl<'a> RequestHead<'a> {
+    pub(super) fn incoming<B>(request: &'a Request<B>) -> Self {
+        let uri = request.uri();
+        // A nested axum router is shown only its own part of the path.
+        #[cfg(feature = "axum")]
+        let uri = request.extensions().get::<axum::extract::OriginalUri>().map_or(uri, |uri| uri);
+        Self { uri, ..Self::outgoing(request) }
+    }
+
+    pub(super) fn outgoing<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+            fragment: None,
+        }
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The target; of a request to an axum `Router` that is nested in another, the whole one.
+    #[must_use]
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The version of HTTP.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The headers; of a gRPC call, its metadata.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// What others have put to the request: `ConnectInfo`, the certificate of the peer, and so on.
+    /// Of a request of reqwest's there are none.
+    #[must_use]
+    pub fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    /// Without the headers, the query and the extensions, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", self.method)
+            .field("path", &self.uri.path())
+            .finish_non_exhaustive()
+    }
+}
