@@ -17,4 +17,5 @@ mod server_span;
 mod sinks;
 mod support;
 mod tracing;
+mod trust;
 mod way_out;

@@ -114,11 +114,11 @@ async fn without_a_callers_word_the_rate_decides_and_the_trace_is_new() {
         let [span] = &spans[..] else { panic!("{reason}: {} spans", spans.len()) };
         assert_eq!(span.flags, 0x103, "{reason}: sampled, random, no remote parent");
         assert_eq!(span.parent_span_id, None, "{reason}");
-        assert_eq!(span.trace_state, "", "{reason}");
+        assert_eq!(span.trace_state, "ot=th:0", "{reason}: sampled here, at the full rate");
         assert_ne!(span.trace_id, TraceId::INVALID, "{reason}");
         assert_ne!(span.trace_id.to_string(), TRACE, "{reason}");
         assert_eq!(span.trace_id, seen.span.trace_id(), "{reason}");
-        assert_eq!(seen.context.unwrap().tracestate(), None, "{reason}");
+        assert_eq!(seen.context.unwrap().tracestate(), Some("ot=th:0"), "{reason}");
 
         let (seen, spans) = visit(at_rate(0), headers).await;
         assert!(spans.is_empty(), "{reason}");
