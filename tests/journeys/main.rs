@@ -18,6 +18,7 @@ mod response;
 mod sdk;
 mod server_span;
 mod sinks;
+mod stacks;
 mod support;
 mod tracing;
 mod way_out;
