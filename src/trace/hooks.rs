@@ -119,7 +119,16 @@ fn collect<H: ?Sized>(hooks: &[Arc<H>], ask: impl Fn(&H, &mut Attributes)) -> Ve
 }
 
 fn guarded<T>(ask: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(ask)).ok()
+    match catch_unwind(AssertUnwindSafe(ask)) {
+        Ok(said) => Some(said),
+        Err(panic) => {
+            // What a panic carries may itself panic when it is dropped.
+            if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                std::mem::forget(another);
+            }
+            None
+        }
+    }
 }
 
 impl Attributes {

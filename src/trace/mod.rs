@@ -23,6 +23,8 @@
 //! the layer added last, by `Router::layer`: there the matched route is known, and it becomes
 //! `http.route` and part of the span's name. Routes added after it are not traced. A layer around
 //! the whole router sees requests before they are routed, and names its spans by the method alone.
+//! `axum::serve` takes no response body but its own; there, put the layered router into another:
+//! `Router::new().fallback_service(layer.layer(app))`.
 //! With tonic use `Server::layer`, or wrap one service: the layered service keeps its gRPC name.
 //! Where tonic takes an interceptor and no layer there is `TraceInterceptor`, which records nothing.
 //!

@@ -171,20 +171,24 @@ async fn every_call_ends_its_span_with_the_status_that_its_client_sees() {
 }
 
 #[tokio::test]
-async fn a_span_of_a_call_says_whom_the_client_asked_and_nothing_of_http() {
+async fn a_span_of_a_call_says_who_asked_whom_and_nothing_of_http() {
     let (tracing, mut spans) = TracingService::in_memory();
     let server = Server::builder().layer(TraceLayer::server(&tracing)).add_service(Echo::default());
     let address = serve(server).await;
     Client::connect(address).await.call("/test.Echo/One", &["hello"]).await;
 
     let span = next(&mut spans).await;
-    let found: Vec<_> =
+    let mut found: Vec<_> =
         span.attributes.iter().map(|kv| (kv.key.as_str(), kv.value.clone())).collect();
-    let expected: [(_, Value); 5] = [
+    let port = found.iter().position(|(key, _)| *key == "network.peer.port");
+    let (_, port) = found.remove(port.expect("the client's port, which the system chose"));
+    assert!(matches!(port, Value::I64(1..)), "{port:?}");
+    let expected: [(_, Value); 6] = [
         ("rpc.system.name", "grpc".into()),
         ("rpc.method", "test.Echo/One".into()),
         ("server.address", "127.0.0.1".into()),
         ("server.port", i64::from(address.port()).into()),
+        ("network.peer.address", "127.0.0.1".into()),
         ("rpc.response.status_code", "OK".into()),
     ];
     assert_eq!(found, expected);

@@ -1,20 +1,24 @@
 //! Journeys through the whole crate, over real sockets and real files.
 
+mod captured;
 mod client;
 mod composition;
 mod delayed;
 mod grpc_server;
 mod handles;
+mod hooks;
 mod http_endings;
 mod http_server;
 mod interceptor;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod parents;
+mod peers;
 mod response;
 mod sdk;
 mod server_span;
 mod sinks;
+mod stacks;
 mod support;
 mod tracing;
 mod trust;

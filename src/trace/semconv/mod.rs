@@ -55,6 +55,8 @@ fn push_header(
         values.filter_map(|value| value.to_str().ok())
     };
     if values().next().is_some() {
+        // A name may be given twice, and the application may have written the attribute.
+        span.remove(key);
         span.push_peer_strs(key, values);
     }
 }
