@@ -12,14 +12,14 @@ use super::layer::{Recording, Settings, Side};
 use super::observation::Observation;
 use super::semconv::{Protocol, RequestHead};
 use super::span::ActiveSpan;
-use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids};
+use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids};
 use crate::record::Remote;
 use crate::sampling;
 
 /// Decides what to do for a request. The decision comes first; nothing is built for a span that
 /// is not recorded.
 pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
-    if is_otlp(request.method, request.uri.path()) || Context::is_current_telemetry_suppressed() {
+    if is_otlp(request.method, request.uri.path()) || current::is_suppressed() {
         return Observation::Off;
     }
     traced(settings, request).measured(settings, request)

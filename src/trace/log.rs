@@ -9,6 +9,8 @@ use tracing_subscriber::fmt::format::{Compact, Format, Full, Json, Pretty, Write
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::context::current;
+
 /// A line format of `tracing-subscriber` that adds `trace_id` and `span_id` to each line, in the
 /// names and forms that OpenTelemetry has for logs that are not OTLP.
 ///
@@ -145,7 +147,7 @@ impl Ids {
     fn current(event: &Event<'_>) -> Option<Self> {
         // The API logs that a thread has too many contexts while it changes them, and would panic
         // if it were asked for the current one.
-        if event.metadata().target() == "opentelemetry" {
+        if event.metadata().target() == "opentelemetry" || !current::is_reachable() {
             return None;
         }
         Context::map_current(|context| {

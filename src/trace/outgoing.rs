@@ -14,7 +14,9 @@ use super::layer::{Recording, Role, Settings, Side};
 use super::observation::Observation;
 use super::semconv::{Protocol, RequestHead};
 use super::span::ActiveSpan;
-use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids, inject_baggage};
+use crate::context::{
+    BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids, inject_baggage,
+};
 use crate::record::Remote;
 use crate::sampling;
 
@@ -58,7 +60,7 @@ impl Outgoing {
         extensions: &Extensions,
         headers: &mut HeaderMap,
     ) -> Option<Self> {
-        if is_otlp(method, path) || Context::is_current_telemetry_suppressed() {
+        if is_otlp(method, path) || current::is_suppressed() {
             return None;
         }
         let with_baggage = matches!(settings.role, Role::Client { propagate_baggage: true });

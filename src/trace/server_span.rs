@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use opentelemetry::{Context, ContextGuard};
 
-use crate::context::TraceContext;
+use crate::context::{TraceContext, current};
 
 impl TraceContext {
     /// The OpenTelemetry `Context` of the request that this code serves, in which the active span
@@ -54,11 +54,11 @@ pub(super) enum Serving<'a> {
 pub(super) struct Entered {
     /// What is to be put back.
     before: Option<Option<Context>>,
-    _context: ContextGuard,
+    _context: Option<ContextGuard>,
 }
 
 /// Puts a context in force for as long as the guard lives, and beside it the one of the server
-/// span.
+/// span. While the thread is torn down there is no place for it any more.
 ///
 /// Beside it and not as a value in it, which would cost every recorded request three allocations.
 pub(super) fn enter(context: &Context, serving: Serving<'_>) -> Entered {
@@ -67,7 +67,8 @@ pub(super) fn enter(context: &Context, serving: Serving<'_>) -> Entered {
         Serving::Unrecorded => Some(swap(None)),
         Serving::AsBefore => None,
     };
-    Entered { before, _context: context.clone().attach() }
+    let is_reachable = current::is_reachable();
+    Entered { before, _context: is_reachable.then(|| context.clone().attach()) }
 }
 
 impl Drop for Entered {

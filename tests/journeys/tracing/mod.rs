@@ -6,6 +6,7 @@
 mod logs;
 mod nesting;
 mod recording;
+mod teardown;
 
 use std::io;
 use std::sync::{Arc, Mutex};
