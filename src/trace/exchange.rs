@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use opentelemetry::Context;
 
 use super::cause::{AsError, Cause};
-use super::layer::{Settings, Side};
+use super::layer::{Recording, Settings, Side};
 use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
 use super::server_span::{self, Entered, Serving};
@@ -118,12 +118,19 @@ impl Exchange {
     pub(super) fn enter(&mut self) -> Option<Entered> {
         self.running = true;
         let context = self.context.as_ref()?;
-        let serving = match self.side() {
-            Side::Client => Serving::AsBefore,
-            Side::Server if self.span.is_some() => Serving::Recorded(context),
-            Side::Server => Serving::Unrecorded,
+        let serving = match (self.side(), &self.span) {
+            (Side::Server, Some(_)) => Serving::Recorded(context),
+            _ => self.serving_unrecorded(),
         };
         Some(server_span::enter(context, serving))
+    }
+
+    /// What is served where there is no span, or none any more.
+    pub(super) fn serving_unrecorded(&self) -> Serving<'static> {
+        match (self.side(), self.settings.recording) {
+            (Side::Server, Recording::On(_)) => Serving::Unrecorded,
+            (Side::Server, Recording::Off) | (Side::Client, _) => Serving::AsBefore,
+        }
     }
 
     pub(super) fn side(&self) -> Side {

@@ -10,9 +10,10 @@ use opentelemetry::trace::{SpanId, TraceContextExt};
 
 use super::decision::{is_otlp, unrecorded};
 use super::exchange::Exchange;
-use super::layer::{Recording, Role, Settings, Side};
+use super::layer::{Recording, Role, Settings};
 use super::observation::Observation;
 use super::semconv::{Protocol, RequestHead};
+use super::server_span::Serving;
 use super::span::ActiveSpan;
 use crate::context::{
     BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids, inject_baggage,
@@ -127,7 +128,7 @@ impl Outgoing {
     pub(super) fn start(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
         let observation = match self {
             Self::Alone => Observation::Off,
-            Self::Unrecorded(_, context) => Observation::Unrecorded(Side::Client, context),
+            Self::Unrecorded(_, context) => Observation::Unrecorded(Serving::AsBefore, context),
             Self::Recorded(trace_context, context, parent) => {
                 let started = settings.intake.clock().ticks();
                 let protocol = Protocol::of(request.method, request.headers);

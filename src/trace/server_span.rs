@@ -45,7 +45,8 @@ pub(super) enum Serving<'a> {
     Recorded(&'a Context),
     /// None: the request that is being served is not recorded.
     Unrecorded,
-    /// What it was: a client works for whoever is being served.
+    /// What it was: a client works for whoever is being served, and so does a server layer that
+    /// is disabled, perhaps within the span of another.
     AsBefore,
 }
 
