@@ -152,7 +152,8 @@ impl Exchange {
         self.running
     }
 
-    /// The response's head has come: names the span in it, and says how the rest will end.
+    /// The response's head has come: names the span in it, and says how the rest will end. What the
+    /// body says of that is the inner service's code, so it is run as such.
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
@@ -165,7 +166,15 @@ impl Exchange {
             span.answered(response.headers_mut()).map(|ids| response.extensions_mut().insert(ids));
         }
 
-        let has_no_body = match status.as_u16() {
+        let entered = self.enter();
+        let rest = self.rest(response);
+        drop(entered);
+        self.leave();
+        rest
+    }
+
+    fn rest<B: Body>(&self, response: &Response<B>) -> Rest {
+        let has_no_body = match response.status().as_u16() {
             100..200 | 204 | 304 => true,
             200..300 => self.method != Method::Other,
             _ => self.method == Method::Head,

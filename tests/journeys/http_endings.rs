@@ -5,16 +5,23 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get as get_route;
+use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use http::{Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tower::timeout::Timeout;
@@ -232,6 +239,73 @@ async fn a_panic_of_the_body_is_seen() {
         let span = next(&mut spans).await;
         assert_eq!(summary(&span), "Server | GET / | 200 | error | panic", "{version:?}");
         moments.assert_within(&span);
+    }
+}
+
+/// What a body says of itself is asked for when the head has come, and after each frame.
+#[tokio::test]
+async fn a_panic_of_what_a_body_says_of_itself_is_seen_and_is_within_the_span() {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Panics {
+        InSizeHint,
+        InIsEndStream,
+        AfterAFrame,
+    }
+    struct Telling {
+        panics: Panics,
+        has_begun: bool,
+    }
+    impl http_body::Body for Telling {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut TaskContext<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.has_begun = true;
+            Poll::Ready(Some(Ok(data("half of"))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            Context::current().span().add_event("size_hint", Vec::new());
+            if self.panics == Panics::InSizeHint {
+                panic_quietly()
+            }
+            SizeHint::default()
+        }
+
+        fn is_end_stream(&self) -> bool {
+            Context::current().span().add_event("is_end_stream", Vec::new());
+            match self.panics {
+                Panics::InIsEndStream => panic_quietly(),
+                Panics::AfterAFrame if self.has_begun => panic_quietly(),
+                _ => false,
+            }
+        }
+    }
+
+    let rows = [
+        (Panics::InSizeHint, &["size_hint"][..]),
+        (Panics::InIsEndStream, &["size_hint", "is_end_stream"]),
+        (Panics::AfterAFrame, &["size_hint", "is_end_stream", "is_end_stream"]),
+    ];
+    for (panics, expected) in rows {
+        let (tracing, mut spans) = TracingService::in_memory();
+        let telling = service_fn(async |_: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(Telling { panics, has_begun: false }))
+        });
+        let fetched = async {
+            let response = TraceLayer::server(&tracing).layer(telling).oneshot(get("/")).await;
+            let mut body = Box::pin(response.unwrap().into_body());
+            body.frame().await.is_some()
+        };
+        assert!(AssertUnwindSafe(fetched).catch_unwind().await.is_err());
+
+        let span = next(&mut spans).await;
+        assert_eq!(summary(&span), "Server | GET | 200 | error | panic", "{expected:?}");
+        let asked: Vec<_> = span.events.iter().map(|event| event.name.as_str()).collect();
+        assert_eq!(asked, expected);
     }
 }
 
