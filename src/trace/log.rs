@@ -257,21 +257,19 @@ impl<'a> Object<'a> {
     }
 
     fn read_string(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' => self.escaped = true,
-            b'"' => {
-                self.in_string = false;
-                let name = self.name.get(..self.len).unwrap_or_default();
-                self.is_taken |= self.is_name && [&b"trace_id"[..], b"span_id"].contains(&name);
+        if byte == b'"' && !self.escaped {
+            self.in_string = false;
+            let name = self.name.get(..self.len).unwrap_or_default();
+            self.is_taken |= self.is_name && [&b"trace_id"[..], b"span_id"].contains(&name);
+            return;
+        }
+        self.escaped = byte == b'\\' && !self.escaped;
+        // As it is written: neither of the names needs an escape.
+        if self.is_name {
+            if let Some(place) = self.name.get_mut(self.len) {
+                *place = byte;
             }
-            _ if self.is_name => {
-                if let Some(place) = self.name.get_mut(self.len) {
-                    *place = byte;
-                }
-                self.len += 1;
-            }
-            _ => {}
+            self.len += 1;
         }
     }
 }
