@@ -16,7 +16,7 @@ use super::cause::{AsError, Cause};
 use super::layer::{Recording, Settings, Side};
 use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
-use super::server_span::{self, Entered, Serving};
+use super::server_context::{self, Entered, Serving};
 use super::span::ActiveSpan;
 use crate::grpc_status::GrpcStatus;
 
@@ -122,7 +122,7 @@ impl Exchange {
             (Side::Server, Some(_)) => Serving::Recorded(context),
             _ => self.serving_unrecorded(),
         };
-        Some(server_span::enter(context, serving))
+        Some(server_context::enter(context, serving))
     }
 
     /// What is served where there is no span, or none any more.

@@ -10,7 +10,7 @@ use super::exchange::{End, Exchange};
 use super::layer::Settings;
 use super::metrics::Measured;
 use super::semconv::{Protocol, RequestHead};
-use super::server_span::{self, Entered, Serving};
+use super::server_context::{self, Entered, Serving};
 
 /// Moves with the request: from the service into the future, from there into the body.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Observation {
     pub(super) fn enter(&mut self) -> Option<Entered> {
         match self {
             Self::Off => None,
-            Self::Unrecorded(serving, context) => Some(server_span::enter(context, *serving)),
+            Self::Unrecorded(serving, context) => Some(server_context::enter(context, *serving)),
             Self::Live(exchange) => exchange.enter(),
         }
     }

@@ -13,7 +13,7 @@ use super::exchange::Exchange;
 use super::layer::{Recording, Role, Settings};
 use super::observation::Observation;
 use super::semconv::{Protocol, RequestHead};
-use super::server_span::Serving;
+use super::server_context::Serving;
 use super::span::ActiveSpan;
 use crate::context::{
     BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids, inject_baggage,

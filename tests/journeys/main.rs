@@ -13,7 +13,7 @@ mod metrics;
 mod parents;
 mod response;
 mod sdk;
-mod server_span;
+mod server_context;
 mod sinks;
 mod support;
 mod tracing;

@@ -40,7 +40,7 @@ impl Seen {
     fn now() -> Self {
         Context::map_current(|context| Self {
             span: context.span().span_context().clone(),
-            server: TraceContext::server_span().map(|cx| cx.span().span_context().span_id()),
+            server: TraceContext::server_context().map(|cx| cx.span().span_context().span_id()),
             context: TraceContext::current(),
             user: context.baggage().get("user").map(ToString::to_string),
         })

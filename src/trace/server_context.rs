@@ -8,11 +8,17 @@ use crate::context::{TraceContext, current};
 
 impl TraceContext {
     /// The OpenTelemetry `Context` of the request that this code serves, in which the active span
-    /// is the `SERVER` span of our layer. `None` outside a request, and in one that is not
-    /// recorded: then nothing that would be written to its span need be made.
+    /// is the `SERVER` span of our layer.
+    ///
+    /// `None` where nothing that would be written to that span would arrive:
+    ///
+    /// - outside a request;
+    /// - in a request that is not recorded;
+    /// - after the span has ended, as in the `Drop` of a response body that was read to its end.
     ///
     /// `Context::current()` has the innermost span, which under `#[tracing::instrument]` is
-    /// another one. Of layers inside each other this is the innermost layer's span.
+    /// another one. Of layers inside each other this is the innermost layer's context; one that
+    /// [is disabled](crate::TracingServiceConfig::enabled) leaves it as it is.
     ///
     /// It is known while the service and its response body run, on the thread that they run on. A
     /// task that is spawned meanwhile does not know it, also not `with_context`: take it along.
@@ -25,20 +31,20 @@ impl TraceContext {
     /// use tower_otlp::TraceContext;
     ///
     /// fn authenticated(user: u64) {
-    ///     if let Some(request) = TraceContext::server_span() {
+    ///     if let Some(request) = TraceContext::server_context() {
     ///         request.span().set_attribute(KeyValue::new("user.id", user as i64));
     ///     }
     /// }
     /// # authenticated(1);
     /// ```
     #[must_use]
-    pub fn server_span() -> Option<Context> {
+    pub fn server_context() -> Option<Context> {
         // Not there while the thread is being torn down.
         SERVING.try_with(|serving| serving.borrow().clone()).ok().flatten()
     }
 }
 
-/// What [`TraceContext::server_span`] is to be while a context is in force.
+/// What [`TraceContext::server_context`] is to be while a context is in force.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Serving<'a> {
     /// This one.
