@@ -11,6 +11,7 @@ mod interceptor;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod parents;
+mod request_body;
 mod response;
 mod sdk;
 mod server_context;
