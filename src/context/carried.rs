@@ -5,7 +5,7 @@ use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
 
-use super::{BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent};
+use super::{BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent, current};
 
 /// The context of a server span, kept in the OpenTelemetry `Context` for the text in it.
 ///
@@ -23,6 +23,9 @@ impl TraceContext {
     /// keys.
     #[must_use]
     pub fn current() -> Option<Self> {
+        if !current::is_reachable() {
+            return None;
+        }
         Context::map_current(Self::of)
     }
 

@@ -49,6 +49,7 @@ use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
 mod baggage;
 mod carried;
+pub(crate) mod current;
 pub(crate) mod ids;
 mod list;
 mod response;

@@ -8,18 +8,19 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanId, TraceContextExt};
 
 use super::exchange::Exchange;
-use super::layer::{Recording, Settings, Side};
+use super::layer::{Recording, Settings};
 use super::observation::Observation;
 use super::semconv::{Protocol, RequestHead};
+use super::server_context::Serving;
 use super::span::ActiveSpan;
-use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids};
+use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids};
 use crate::record::Remote;
 use crate::sampling;
 
 /// Decides what to do for a request. The decision comes first; nothing is built for a span that
 /// is not recorded.
 pub(super) fn observe(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
-    if is_otlp(request.method, request.uri.path()) || Context::is_current_telemetry_suppressed() {
+    if is_otlp(request.method, request.uri.path()) || current::is_suppressed() {
         return Observation::Off;
     }
     traced(settings, request).measured(settings, request)
@@ -56,7 +57,7 @@ fn traced(settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
         let span = (Some(span), Some(context));
         Observation::Live(Exchange::new(settings, request, protocol, started, span))
     } else {
-        Observation::Unrecorded(Side::Server, unrecorded(&trace_context, Remote::No))
+        Observation::Unrecorded(Serving::Unrecorded, unrecorded(&trace_context, Remote::No))
     }
 }
 
@@ -116,7 +117,7 @@ fn hand_through(request: &RequestHead<'_>) -> Observation {
         None => BaggageHeader::extract(request.headers)
             .map(|baggage| Context::current_with_baggage(baggage.to_opentelemetry())),
     };
-    context.map_or(Observation::Off, |context| Observation::Unrecorded(Side::Server, context))
+    context.map_or(Observation::Off, |context| Observation::Unrecorded(Serving::AsBefore, context))
 }
 
 /// The current context with a span that is not recorded.

@@ -13,10 +13,10 @@ use http_body::{Body, Frame};
 use opentelemetry::Context;
 
 use super::cause::{AsError, Cause};
-use super::layer::{Settings, Side};
+use super::layer::{Recording, Settings, Side};
 use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
-use super::server_span::{self, Entered, Serving};
+use super::server_context::{self, Entered, Serving};
 use super::span::ActiveSpan;
 use crate::grpc_status::GrpcStatus;
 
@@ -118,12 +118,19 @@ impl Exchange {
     pub(super) fn enter(&mut self) -> Option<Entered> {
         self.running = true;
         let context = self.context.as_ref()?;
-        let serving = match self.side() {
-            Side::Client => Serving::AsBefore,
-            Side::Server if self.span.is_some() => Serving::Recorded(context),
-            Side::Server => Serving::Unrecorded,
+        let serving = match (self.side(), &self.span) {
+            (Side::Server, Some(_)) => Serving::Recorded(context),
+            _ => self.serving_unrecorded(),
         };
-        Some(server_span::enter(context, serving))
+        Some(server_context::enter(context, serving))
+    }
+
+    /// What is served where there is no span, or none any more.
+    pub(super) fn serving_unrecorded(&self) -> Serving<'static> {
+        match (self.side(), self.settings.recording) {
+            (Side::Server, Recording::On(_)) => Serving::Unrecorded,
+            (Side::Server, Recording::Off) | (Side::Client, _) => Serving::AsBefore,
+        }
     }
 
     pub(super) fn side(&self) -> Side {
@@ -145,7 +152,8 @@ impl Exchange {
         self.running
     }
 
-    /// The response's head has come: names the span in it, and says how the rest will end.
+    /// The response's head has come: names the span in it, and says how the rest will end. What the
+    /// body says of that is the inner service's code, so it is run as such.
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
@@ -158,7 +166,15 @@ impl Exchange {
             span.answered(response.headers_mut()).map(|ids| response.extensions_mut().insert(ids));
         }
 
-        let has_no_body = match status.as_u16() {
+        let entered = self.enter();
+        let rest = self.rest(response);
+        drop(entered);
+        self.leave();
+        rest
+    }
+
+    fn rest<B: Body>(&self, response: &Response<B>) -> Rest {
+        let has_no_body = match response.status().as_u16() {
             100..200 | 204 | 304 => true,
             200..300 => self.method != Method::Other,
             _ => self.method == Method::Head,

@@ -6,7 +6,7 @@ use opentelemetry::baggage::BaggageExt;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-use crate::context::{BaggageHeader, TraceContext};
+use crate::context::{BaggageHeader, TraceContext, current};
 
 /// A tonic interceptor that hands a trace on, or takes in a caller's, and records nothing.
 ///
@@ -100,7 +100,7 @@ impl Interceptor for TraceInterceptor {
 }
 
 fn inject(headers: &mut HeaderMap) {
-    if Context::is_current_telemetry_suppressed() {
+    if current::is_suppressed() {
         return;
     }
     if let Some(context) = TraceContext::current() {

@@ -9,6 +9,8 @@ use tracing_subscriber::fmt::format::{Compact, Format, Full, Json, Pretty, Write
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::context::current;
+
 /// A line format of `tracing-subscriber` that adds `trace_id` and `span_id` to each line, in the
 /// names and forms that OpenTelemetry has for logs that are not OTLP.
 ///
@@ -145,7 +147,7 @@ impl Ids {
     fn current(event: &Event<'_>) -> Option<Self> {
         // The API logs that a thread has too many contexts while it changes them, and would panic
         // if it were asked for the current one.
-        if event.metadata().target() == "opentelemetry" {
+        if event.metadata().target() == "opentelemetry" || !current::is_reachable() {
             return None;
         }
         Context::map_current(|context| {
@@ -255,21 +257,19 @@ impl<'a> Object<'a> {
     }
 
     fn read_string(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' => self.escaped = true,
-            b'"' => {
-                self.in_string = false;
-                let name = self.name.get(..self.len).unwrap_or_default();
-                self.is_taken |= self.is_name && [&b"trace_id"[..], b"span_id"].contains(&name);
+        if byte == b'"' && !self.escaped {
+            self.in_string = false;
+            let name = self.name.get(..self.len).unwrap_or_default();
+            self.is_taken |= self.is_name && [&b"trace_id"[..], b"span_id"].contains(&name);
+            return;
+        }
+        self.escaped = byte == b'\\' && !self.escaped;
+        // As it is written: neither of the names needs an escape.
+        if self.is_name {
+            if let Some(place) = self.name.get_mut(self.len) {
+                *place = byte;
             }
-            _ if self.is_name => {
-                if let Some(place) = self.name.get_mut(self.len) {
-                    *place = byte;
-                }
-                self.len += 1;
-            }
-            _ => {}
+            self.len += 1;
         }
     }
 }

@@ -118,7 +118,7 @@
 //!
 //! Inside a span of the service's own, such as that of a function with `#[tracing::instrument]`,
 //! `Context::current()` has that one, and
-//! [`TraceContext::server_span`](crate::TraceContext::server_span) has the layer's.
+//! [`TraceContext::server_context`](crate::TraceContext::server_context) has the layer's.
 //!
 //! The response to a sampled request has the span's [`TraceContext`](crate::TraceContext) in its
 //! extensions, and names its ids in a [header](crate::ResponseHeader), unless the span is inside
@@ -212,7 +212,7 @@
 //!
 //! The response has the span's [`TraceContext`](crate::TraceContext) in its extensions; its headers
 //! are the server's. While the client runs, its span stands in the OpenTelemetry `Context`, so a
-//! layer below nests; [`TraceContext::server_span`](crate::TraceContext::server_span) stays the
+//! layer below nests; [`TraceContext::server_context`](crate::TraceContext::server_context) stays the
 //! server's.
 //!
 //! ## Retries
@@ -294,7 +294,7 @@ mod pool;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod semconv;
-mod server_span;
+mod server_context;
 mod service;
 mod span;
 

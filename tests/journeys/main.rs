@@ -11,9 +11,10 @@ mod interceptor;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod parents;
+mod request_body;
 mod response;
 mod sdk;
-mod server_span;
+mod server_context;
 mod sinks;
 mod support;
 mod tracing;

@@ -85,7 +85,7 @@ fn a_json_line_has_the_ids_as_members() {
     let ids = &[TRACE.into(), SPAN.into()];
     let own_trace_id = &[7.into(), Value::Null];
     let own_span_id = &[Value::Null, 7.into()];
-    let rows: [Row<'_>; 9] = [
+    let rows: [Row<'_>; 11] = [
         (|| tracing::info!("hello"), false, ids, "the usual form"),
         (|| tracing::info!("hello"), true, ids, "the same, flattened"),
         (|| tracing::info!(a = 1), true, ids, "no message"),
@@ -95,6 +95,8 @@ fn a_json_line_has_the_ids_as_members() {
         (|| tracing::info!(trace_id = 7, "hello"), false, ids, "the event's is among its fields"),
         (|| tracing::info!(trace_id = 7, "hello"), true, own_trace_id, "a name is there only once"),
         (|| tracing::info!(span_id = 7), true, own_span_id, "nor are pairs mixed"),
+        (|| tracing::info!("trace_id\n" = 7), true, ids, "a name that only begins so"),
+        (|| tracing::info!(span_idd = 7, "trace_i\n" = 7), true, ids, "nor does one end another"),
     ];
     for (log, flattened, expected, reason) in rows {
         let memory = Memory::default();
