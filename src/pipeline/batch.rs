@@ -78,10 +78,14 @@ impl Default for BatchLimits {
 }
 
 impl Batch {
-    /// Takes as many chunks of one scope off the front of the queue as fit one request, at least
-    /// one, and says how many. `None` when the queue is empty.
-    pub(super) fn take(queue: &mut VecDeque<Chunk>, limits: BatchLimits) -> Option<(Self, usize)> {
-        let first = queue.pop_front()?;
+    /// Takes as many chunks off the front of a queue, in which all are of one scope, as fit one
+    /// request, at least one, and tells their numbers. `None` when the queue is empty.
+    pub(super) fn take(
+        queue: &mut VecDeque<(u64, Chunk)>,
+        limits: BatchLimits,
+    ) -> Option<(Self, Vec<u64>)> {
+        let (number, first) = queue.pop_front()?;
+        let mut numbers = vec![number];
         let mut batch = Self {
             resource: first.scope.resource.get(),
             scope: first.scope,
@@ -90,19 +94,18 @@ impl Batch {
             claim: first.claim,
         };
         let fits = |batch: &Self, next: &Chunk| {
-            Arc::ptr_eq(&next.scope, &batch.scope)
-                && batch.spans() + next.claim.spans() <= limits.spans
+            batch.spans() + next.claim.spans() <= limits.spans
                 && batch.len + next.bytes.len() <= limits.bytes
         };
-        while queue.front().is_some_and(|next| fits(&batch, next))
-            && let Some(chunk) = queue.pop_front()
+        while queue.front().is_some_and(|(_, next)| fits(&batch, next))
+            && let Some((number, chunk)) = queue.pop_front()
         {
+            numbers.push(number);
             batch.len += chunk.bytes.len();
             batch.chunks.push(chunk.bytes.into());
             batch.claim.absorb(chunk.claim);
         }
-        let chunks = batch.chunks.len();
-        Some((batch, chunks))
+        Some((batch, numbers))
     }
 
     pub(crate) fn spans(&self) -> u64 {

@@ -12,6 +12,7 @@
 mod batch;
 mod buffer;
 mod ledger;
+mod queue;
 mod report;
 mod worker;
 

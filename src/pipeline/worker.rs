@@ -8,7 +8,6 @@
 //! ends is held in the queue, within the budget that it always has.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -24,8 +23,9 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::batch::{Batch, BatchLimits, Chunk, Outcome, Sink};
+use super::batch::{Batch, BatchLimits, Outcome, Sink};
 use super::buffer::Intake;
+use super::queue::Queue;
 use super::report::Report;
 
 /// What the owner of the pipeline asks for.
@@ -54,10 +54,8 @@ pub(super) struct Worker {
     sink: Arc<dyn Sink>,
     limits: BatchLimits,
     commands: mpsc::UnboundedReceiver<Command>,
-    /// Sealed chunks that are not under way yet, the oldest first.
-    queue: VecDeque<Chunk>,
-    /// Chunks that have entered `queue` so far: the number of the newest.
-    queued: u64,
+    /// Sealed chunks that are not under way yet.
+    queue: Queue,
     /// Until when nothing is exported. Not a variable of `run`, so that a panic shortens nothing.
     hold: Option<Instant>,
     report: Report,
@@ -76,11 +74,11 @@ struct Waiting {
     ends_worker: bool,
 }
 
-/// A batch under way, with the numbers of its oldest and its newest chunk.
+/// A batch under way.
 struct Export {
     batch: Batch,
-    oldest: u64,
-    newest: u64,
+    /// Of its chunks, the smallest first.
+    numbers: Vec<u64>,
 }
 
 impl Worker {
@@ -96,8 +94,7 @@ impl Worker {
             sink: sink.into(),
             limits,
             commands,
-            queue: VecDeque::new(),
-            queued: 0,
+            queue: Queue::default(),
             hold,
             report: Report::default(),
             waiting: Vec::new(),
@@ -145,9 +142,8 @@ impl Worker {
         // Nobody is left who could ask for anything.
         let mut unreachable = false;
         // After a panic, nothing is under way any more.
-        let started = self.started();
         for waiting in &mut self.waiting {
-            waiting.left = waiting.until.saturating_sub(started);
+            waiting.left = self.queue.left_of(waiting.until);
         }
         let mut tick = interval(MAX_AGE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -211,20 +207,14 @@ impl Worker {
     }
 
     fn take_sealed(&mut self) {
-        let before = self.queue.len();
-        self.intake.take_sealed(&mut self.queue);
-        self.queued += (self.queue.len() - before) as u64;
-    }
-
-    /// Chunks that have left the queue so far.
-    fn started(&self) -> u64 {
-        self.queued - self.queue.len() as u64
+        for chunk in self.intake.take_sealed() {
+            self.queue.push(chunk);
+        }
     }
 
     fn start_export(&mut self) -> Option<Export> {
-        let started = self.started();
-        let (batch, chunks) = Batch::take(&mut self.queue, self.limits)?;
-        Some(Export { batch, oldest: started + 1, newest: started + chunks as u64 })
+        let (batch, numbers) = self.queue.take(self.limits)?;
+        Some(Export { batch, numbers })
     }
 
     fn obey(&mut self, command: Command, under_way: u64) {
@@ -245,12 +235,9 @@ impl Worker {
             }
         };
         self.take_sealed();
-        self.waiting.push(Waiting {
-            drain,
-            until: self.queued,
-            left: under_way + self.queue.len() as u64,
-            ends_worker,
-        });
+        let until = self.queue.newest();
+        let left = under_way + self.queue.left_of(until);
+        self.waiting.push(Waiting { drain, until, left, ends_worker });
     }
 
     fn settle(&mut self, batch: Batch, outcome: &Outcome) {
@@ -275,7 +262,7 @@ impl Drop for Worker {
 
 impl Export {
     fn chunks(&self) -> u64 {
-        self.newest + 1 - self.oldest
+        self.numbers.len() as u64
     }
 
     fn run(self, sink: Arc<dyn Sink>) -> LocalBoxFuture<'static, (Self, Outcome)> {
@@ -288,7 +275,7 @@ impl Export {
 
 impl Waiting {
     fn settle(&mut self, export: &Export) {
-        self.left -= (self.until.min(export.newest) + 1).saturating_sub(export.oldest);
+        self.left -= export.numbers.partition_point(|&number| number <= self.until) as u64;
     }
 
     fn is_over(&self, now: Instant) -> bool {

@@ -44,7 +44,8 @@ pub(super) async fn drive_with<T>(
     let hold = hold.map(|hold| Instant::now() + hold);
     let mut worker = Worker::new(Arc::clone(&intake), sink, limits, inbox, hold);
     let commands = Some(commands);
-    let bench = Bench { intake, commands, exports, scope: Arc::default(), panics };
+    let [scope, another] = [Arc::default(), Arc::default()];
+    let bench = Bench { intake, commands, exports, scope, another, panics };
     let work = async move { worker.supervise().await };
     let ((), result) = timeout(Duration::from_secs(24 * 3600), join(work, test(bench)))
         .await
@@ -58,6 +59,7 @@ pub(super) struct Bench {
     commands: Option<mpsc::UnboundedSender<Command>>,
     exports: mpsc::UnboundedReceiver<Export>,
     scope: Arc<Scope>,
+    another: Arc<Scope>,
     panics: Arc<AtomicBool>,
 }
 
@@ -65,6 +67,11 @@ impl Bench {
     /// Ends spans that wait for others to go out with.
     pub(super) fn end_spans(&self, spans: usize) {
         (0..spans).for_each(|_| self.intake.push(&self.scope, b"a span"));
+    }
+
+    /// Ends spans that cannot go out in a request with those of the other methods.
+    pub(super) fn end_spans_of_another(&self, spans: usize) {
+        (0..spans).for_each(|_| self.intake.push(&self.another, b"a span"));
     }
 
     /// Ends spans each of which fills a request, so that all go out at once, one by one.

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use tokio::runtime;
+use tokio::sync::oneshot;
 
-use super::bench::{drive_held, drive_with};
+use super::bench::{Bench, drive_held, drive_with};
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,6 +39,50 @@ async fn nothing_is_exported_before_it_is_known_who_the_spans_are_from() {
         assert_eq!(stats, Stats { accepted: 6, delivered: 6, ..Stats::default() });
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_goes_out_in_as_few_requests_as_what_ends_at_once() {
+    type End = fn(&mut Bench) -> Option<oneshot::Receiver<Stats>>;
+    let ends: [(End, &str); 4] = [
+        (|_| None, "the time is over"),
+        (
+            |bench| {
+                bench.release("late");
+                None
+            },
+            "it is released",
+        ),
+        (|bench| Some(bench.start_flush(2 * MINUTE)), "a flush cuts nothing"),
+        (|bench| Some(bench.start_shutdown(MINUTE)), "it is shut down"),
+    ];
+    for (end, why) in ends {
+        drive_held(MINUTE, async |mut bench| {
+            for second in 0..40 {
+                bench.end_spans(2);
+                bench.end_spans_of_another(1);
+                bench.pass(Duration::from_secs(1)).await;
+                if second % 10 == 5 {
+                    let _ = bench.flush(Duration::ZERO).await;
+                }
+            }
+            let told = end(&mut bench);
+            for spans in [80, 40] {
+                let export = bench.export().await;
+                assert_eq!(export.spans, spans, "{why}");
+                export.answer(Answer::DELIVERED);
+            }
+            match told {
+                Some(told) => assert_eq!(told.await.unwrap().delivered, 120, "{why}"),
+                None => {
+                    bench.pass(Duration::from_secs(2)).await;
+                    assert!(bench.is_idle(), "{why}");
+                    assert_eq!(bench.stats().delivered, 120, "{why}");
+                }
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
