@@ -169,7 +169,10 @@ impl Worker {
                 () = overdue, if deadline.is_some() => {}
                 _ = tick.tick() => {
                     self.intake.clock().synchronize();
-                    self.intake.seal_all();
+                    // What is held grows in its buffers, and not into a chunk for each second.
+                    if self.hold.is_none() {
+                        self.intake.seal_all();
+                    }
                     self.report.looked_at(self.sink.target(), &self.intake.stats());
                 }
                 () = self.intake.sealed() => {}
@@ -187,7 +190,8 @@ impl Worker {
             }
 
             let now = Instant::now();
-            if self.hold.take_if(|until| *until <= now).is_some() {
+            if self.hold.is_some_and(|until| until <= now) {
+                self.release();
                 Report::waited_in_vain(self.sink.target());
             }
             if self.waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
@@ -219,10 +223,7 @@ impl Worker {
 
     fn obey(&mut self, command: Command, under_way: u64) {
         let (drain, ends_worker) = match command {
-            Command::Release => {
-                self.hold = None;
-                return;
-            }
+            Command::Release => return self.release(),
             Command::Flush(drain) => {
                 self.intake.seal_all();
                 (drain, false)
@@ -238,6 +239,12 @@ impl Worker {
         let until = self.queue.newest();
         let left = under_way + self.queue.left_of(until);
         self.waiting.push(Waiting { drain, until, left, ends_worker });
+    }
+
+    fn release(&mut self) {
+        if self.hold.take().is_some() {
+            self.intake.seal_all();
+        }
     }
 
     fn settle(&mut self, batch: Batch, outcome: &Outcome) {

@@ -161,6 +161,7 @@ impl Bench {
 /// An export that waits for what the test answers. Not answered, it hangs.
 pub(super) struct Export {
     pub(super) spans: u64,
+    pub(super) chunks: usize,
     request: Vec<u8>,
     answer: oneshot::Sender<Answer>,
 }
@@ -210,6 +211,7 @@ impl Sink for ScriptedSink {
             let (answer, answered) = oneshot::channel();
             let _ = self.calls.send(Export {
                 spans: batch.spans(),
+                chunks: batch.requests().count(),
                 request: Vec::from(batch.request()).concat(),
                 answer,
             });

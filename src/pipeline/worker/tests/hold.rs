@@ -70,6 +70,7 @@ async fn what_was_held_goes_out_in_as_few_requests_as_what_ends_at_once() {
             for spans in [80, 40] {
                 let export = bench.export().await;
                 assert_eq!(export.spans, spans, "{why}");
+                assert_eq!(export.chunks, 5, "only a flush seals, not the clock: {why}");
                 export.answer(Answer::DELIVERED);
             }
             match told {
