@@ -191,6 +191,13 @@ impl Worker {
 
             let now = Instant::now();
             if self.hold.is_some_and(|until| until <= now) {
+                // Of all that is ready at once, any may have been taken: a word in time is one
+                // that has been said by now.
+                while let Ok(command) = self.commands.try_recv() {
+                    self.obey(command, under_way);
+                }
+            }
+            if self.hold.is_some_and(|until| until <= now) {
                 self.release();
                 Report::waited_in_vain(self.sink.target());
             }

@@ -47,7 +47,8 @@ pub(super) async fn drive_with<T>(
     let [scope, another] = [Arc::default(), Arc::default()];
     let bench = Bench { intake, commands, exports, scope, another, panics };
     let work = async move { worker.supervise().await };
-    let ((), result) = timeout(Duration::from_secs(24 * 3600), join(work, test(bench)))
+    // The test first: what it does before it waits is there when the worker begins.
+    let (result, ()) = timeout(Duration::from_secs(24 * 3600), join(test(bench), work))
         .await
         .expect("the test and the worker end");
     result
