@@ -64,6 +64,7 @@ pub(crate) struct Batch {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchLimits {
     pub(crate) spans: u64,
+    /// With what stands before the spans.
     pub(crate) bytes: usize,
 }
 
@@ -71,8 +72,8 @@ impl Default for BatchLimits {
     fn default() -> Self {
         Self {
             spans: 4096,
-            // Receivers refuse messages above 4 MiB by default; the rest is room for the scope.
-            bytes: (4 << 20) - (64 << 10),
+            // Receivers refuse messages above 4 MiB by default.
+            bytes: 4 << 20,
         }
     }
 }
@@ -93,9 +94,11 @@ impl Batch {
             chunks: vec![first.bytes.into()],
             claim: first.claim,
         };
+        // No longer with fewer bytes of spans.
+        let room = limits.bytes.saturating_sub(batch.envelope(limits.bytes).len());
         let fits = |batch: &Self, next: &Chunk| {
             batch.spans() + next.claim.spans() <= limits.spans
-                && batch.len + next.bytes.len() <= limits.bytes
+                && batch.len + next.bytes.len() <= room
         };
         while queue.front().is_some_and(|(_, next)| fits(&batch, next))
             && let Some((number, chunk)) = queue.pop_front()

@@ -50,7 +50,8 @@ fn a_batch_has_all_that_waits_of_one_scope_and_fits() {
             "a smaller one does not overtake one that did not fit",
         ),
     ];
-    let limits = BatchLimits { spans: 10, bytes: 100 };
+    // The rest is what stands before the spans.
+    let limits = BatchLimits { spans: 10, bytes: 100 + 5 };
     // Scopes and chunks that are recognised by their bytes.
     let scopes = [0, 1].map(|n| Arc::new(Scope { scope: vec![n].into(), ..Scope::default() }));
     for (chunks, expected, why) in rows {
@@ -173,6 +174,27 @@ fn scopes_without_number_are_taken_in_their_order() {
     let taken = std::iter::from_fn(|| queue.take(BatchLimits::default()));
     let numbers: Vec<_> = taken.flat_map(|(_, numbers)| numbers).collect();
     assert_eq!(numbers, Vec::from_iter(1..=SCOPES));
+}
+
+#[test]
+fn a_request_stays_within_its_limit_whatever_stands_before_the_spans() {
+    const LIMIT: usize = 10_000;
+    for (resource, scope) in [(0, 0), (100, 20), (127, 128), (3000, 2000), (9_000, 900)] {
+        let resource = SharedResource::new(vec![0; resource]);
+        let scope = Arc::new(Scope { resource, scope: vec![0; scope].into() });
+        for span in [1, 7, 100, 900] {
+            let intake = Intake::new(BufferLimits { chunk_spans: 1, ..BufferLimits::default() });
+            for _ in 0..2 * LIMIT / span {
+                intake.push(&scope, &vec![0; span]);
+            }
+            let mut queue = queue_of(&intake);
+            let limits = BatchLimits { bytes: LIMIT, ..BatchLimits::default() };
+            let (batch, numbers) = queue.take(limits).unwrap();
+            let len: usize = batch.request().iter().map(Bytes::len).sum();
+            let fits = len <= LIMIT && len + span + 20 > LIMIT || numbers.len() == 4096;
+            assert!(fits || numbers.len() == 1, "{len} bytes with spans of {span}");
+        }
+    }
 }
 
 fn queue_of(intake: &Intake) -> Queue {
