@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use super::scopes::{Recent, Scopes};
 use crate::pipeline::{Flusher, Intake, SharedResource, Stats};
 use crate::record::clock::unix_nanos;
-use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits, encode_resource};
+use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits};
 
 /// A span processor of the OpenTelemetry SDK that hands spans to a
 /// [`TracingService`](crate::TracingService), in place of a batch processor and an exporter.
@@ -112,7 +112,7 @@ impl SpanProcessor for OtlpSpanProcessor {
             // The SDK has them in no order. The same resource should be the same bytes.
             attributes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             let schema_url = resource.schema_url().unwrap_or_default();
-            let resource = SharedResource::new(encode_resource(&attributes, schema_url));
+            let resource = SharedResource::of(&mut attributes, schema_url);
             *scopes = Scopes::new(resource);
         }
     }

@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use opentelemetry::{Key, KeyValue};
 
 use super::ledger::Claim;
-use crate::record::wire;
+use super::report::warn;
+use crate::record::{MAX_RESOURCE, encode_resource, fit_resource, wire};
 
 /// Who made the spans: resource and instrumentation scope, encoded once.
 #[derive(Debug, Default)]
@@ -25,7 +27,28 @@ pub(crate) struct Scope {
 pub(crate) struct SharedResource(Arc<Mutex<Bytes>>);
 
 impl SharedResource {
+    /// One with these attributes, as far as there is room for them: what does not fit is left out
+    /// of them, with a warning.
+    pub(crate) fn of(attributes: &mut Vec<KeyValue>, schema_url: &str) -> Self {
+        let resource = Self::default();
+        resource.set_to(attributes, schema_url);
+        resource
+    }
+
+    pub(crate) fn set_to(&self, attributes: &mut Vec<KeyValue>, schema_url: &str) {
+        let left_out = fit_resource(attributes);
+        if !left_out.is_empty() {
+            warn(format_args!(
+                "resource attributes are left out, because all together would take more than \
+                 {MAX_RESOURCE} bytes: {:?}",
+                left_out.iter().map(Key::as_str).collect::<Vec<_>>(),
+            ));
+        }
+        self.set(encode_resource(attributes, schema_url));
+    }
+
     /// Takes the fields of an OTLP `ResourceSpans`, but its `scope_spans`.
+    #[cfg(test)]
     pub(crate) fn new(encoded: impl Into<Bytes>) -> Self {
         Self(Arc::new(Mutex::new(encoded.into())))
     }

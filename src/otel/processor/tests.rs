@@ -24,6 +24,7 @@ use super::*;
 use crate::pipeline::{
     Batch, BatchLimits, BufferLimits, Failure, Outcome, Pipeline, SharedResource, Sink,
 };
+use crate::record::encode_resource;
 
 #[test]
 fn only_sampled_spans_are_exported() {
