@@ -161,7 +161,12 @@ impl TracingService {
     ) -> Result<Self, StartError> {
         let hold = settings.wait_for_resource_attributes();
         let pipeline = Pipeline::start(sink, buffer, batch, hold).map_err(StartError::Thread)?;
-        let resource = Resource::detect(settings, service_name, &env::process);
+        let resource = Resource::detect(settings, service_name, &|variable| {
+            env::process(variable).unwrap_or_else(|wrong| {
+                pipeline::warn(format_args!("{wrong}"));
+                None
+            })
+        });
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),

@@ -53,7 +53,7 @@
 //! The variable is a list like `team=payments,region=eu%2Dwest`: what stands between its commas is
 //! percent-decoded, keys and values: a comma in one is written `%2C`, a `=` in a value `%3D`, and `%`
 //! itself `%25`. With one mistake in it, as a second `=`, all of it is ignored, and a warning at start
-//! says where the mistake is.
+//! says where the mistake is. A variable that is not Unicode is ignored with a warning, too.
 //!
 //! All attributes together may take 32 KiB. Of those that come last, what does not fit is left out,
 //! with a warning; the name of the service always stays.
