@@ -253,8 +253,9 @@ impl TracingServiceConfig {
     ///
     /// Meanwhile spans are held in memory, in the buffers in which they always wait. What finds no
     /// room there any more is dropped and counted as
-    /// [`queue_full`](crate::Dropped::queue_full); a flush waits until its own deadline. When the
-    /// time has passed that is logged, as a warning, and spans are exported without the attributes.
+    /// [`queue_full`](crate::Dropped::queue_full); a flush waits until its own deadline. So do flush
+    /// and shutdown of an `SdkTracerProvider`, by default for 5 seconds, and fail. When the time has
+    /// passed that is logged, as a warning, and spans are exported without the attributes.
     /// So they are at a shutdown in the meantime.
     ///
     /// [`TracingService::set_resource_attributes`]: crate::TracingService::set_resource_attributes

@@ -30,7 +30,9 @@ use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits};
 ///
 /// `force_flush` waits at most 5 seconds, `shutdown` as long as the provider allows (5 seconds
 /// by default), for all spans of the tracing service that have ended: the two share one pipeline.
-/// They block the thread, but need no runtime, and may be called inside one.
+/// They block the thread, but need no runtime, and may be called inside one. While the tracing
+/// service [waits](crate::TracingServiceConfig::wait_for_resource_attributes) for its resource
+/// attributes nothing is exported, so they wait for that as well, and fail when it takes longer.
 ///
 /// Both fail when some spans are still pending then, or when spans of the tracing service were
 /// rejected or lost since the last time that was reported; the error says how many.
