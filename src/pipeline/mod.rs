@@ -27,6 +27,8 @@ pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, SharedResour
 pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
 pub(crate) use report::warn;
+#[cfg(feature = "opentelemetry-sdk")]
+pub(crate) use worker::is_exporter;
 use worker::{Command, Drain, Worker};
 
 /// A running pipeline: the owner of its worker.

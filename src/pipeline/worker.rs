@@ -302,7 +302,7 @@ impl Waiting {
 ///
 /// Suppression alone does not see to that. It is said by the context, and a span that is made
 /// without a parent, as the HTTP/2 library makes one for each connection, is in none.
-pub(super) fn is_exporter() -> bool {
+pub(crate) fn is_exporter() -> bool {
     EXPORTS.get()
 }
 
