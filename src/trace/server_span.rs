@@ -12,7 +12,8 @@ impl TraceContext {
     /// recorded: then nothing that would be written to its span need be made.
     ///
     /// `Context::current()` has the innermost span, which under `#[tracing::instrument]` is
-    /// another one. Of layers inside each other this is the innermost layer's span.
+    /// another one. Of server layers inside each other this is the innermost layer's span;
+    /// below a client layer it stays what it was.
     ///
     /// It is known while the service and its response body run, on the thread that they run on. A
     /// task that is spawned meanwhile does not know it, also not `with_context`: take it along.

@@ -9,6 +9,7 @@ pub(crate) struct Metrics {}
 impl Metrics {
     #[cfg(feature = "reqwest")]
     pub(super) fn are_measured(self) -> bool {
+        let Self {} = self;
         false
     }
 }
@@ -17,7 +18,8 @@ impl Metrics {
 pub(in crate::trace) enum Measured {}
 
 impl Measured {
-    pub(in crate::trace) fn start(_: &Settings, _: &RequestHead<'_>) -> Option<Self> {
+    pub(in crate::trace) fn start(settings: &Settings, _: &RequestHead<'_>) -> Option<Self> {
+        let Metrics {} = settings.metrics;
         None
     }
 
@@ -25,7 +27,9 @@ impl Measured {
         match *self {}
     }
 
-    pub(in crate::trace) fn end(self, _: &Outcome<'_>, _: u64) {
+    pub(in crate::trace) fn end(self, outcome: &Outcome<'_>, _: u64) {
+        // Only metrics want it at the end.
+        let _ = outcome.version;
         match self {}
     }
 }
