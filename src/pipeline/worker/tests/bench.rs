@@ -3,7 +3,7 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join;
@@ -38,14 +38,21 @@ pub(super) async fn drive_with<T>(
     let (calls, exports) = mpsc::unbounded_channel();
     let (commands, inbox) = mpsc::unbounded_channel();
     let panics = Arc::<AtomicBool>::default();
-    let sink = Box::new(ScriptedSink { calls, concurrency, panics: Arc::clone(&panics) });
+    let [seen, taken] = [Arc::<AtomicU64>::default(), Arc::default()];
+    let sink = Box::new(ScriptedSink {
+        calls,
+        concurrency,
+        panics: Arc::clone(&panics),
+        seen: Arc::clone(&seen),
+        taken: Arc::clone(&taken),
+    });
     // Chunks of small spans are merged, and one of a large span goes out alone.
     let limits = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
     let hold = hold.map(|hold| Instant::now() + hold);
     let mut worker = Worker::new(Arc::clone(&intake), sink, limits, inbox, hold);
     let commands = Some(commands);
     let [scope, another] = [Arc::default(), Arc::default()];
-    let bench = Bench { intake, commands, exports, scope, another, panics };
+    let bench = Bench { intake, commands, exports, scope, another, panics, seen, taken };
     let work = async move { worker.supervise().await };
     // The test first: what it does before it waits is there when the worker begins.
     let (result, ()) = timeout(Duration::from_secs(24 * 3600), join(test(bench), work))
@@ -62,6 +69,8 @@ pub(super) struct Bench {
     scope: Arc<Scope>,
     another: Arc<Scope>,
     panics: Arc<AtomicBool>,
+    seen: Arc<AtomicU64>,
+    taken: Arc<AtomicU64>,
 }
 
 impl Bench {
@@ -142,6 +151,16 @@ impl Bench {
         self.intake.stats()
     }
 
+    /// Spans that the sink was asked to export, by its own count.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Spans that the sink has said to be delivered, by its own count.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     pub(super) fn bytes_used(&self) -> usize {
         self.intake.bytes_used()
     }
@@ -200,6 +219,8 @@ struct ScriptedSink {
     calls: mpsc::UnboundedSender<Export>,
     concurrency: usize,
     panics: Arc<AtomicBool>,
+    seen: Arc<AtomicU64>,
+    taken: Arc<AtomicU64>,
 }
 
 impl Sink for ScriptedSink {
@@ -209,6 +230,7 @@ impl Sink for ScriptedSink {
 
     fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
         Box::pin(async {
+            self.seen.fetch_add(batch.spans(), Ordering::Relaxed);
             let (answer, answered) = oneshot::channel();
             let _ = self.calls.send(Export {
                 spans: batch.spans(),
@@ -217,7 +239,12 @@ impl Sink for ScriptedSink {
                 answer,
             });
             match answered.await {
-                Ok(Answer::Outcome(outcome)) => outcome,
+                Ok(Answer::Outcome(outcome)) => {
+                    if let Outcome::Delivered { rejected: 0, .. } = outcome {
+                        self.taken.fetch_add(batch.spans(), Ordering::Relaxed);
+                    }
+                    outcome
+                }
                 Ok(Answer::Panic) => panic!("a bug"),
                 Err(_) => pending().await,
             }
