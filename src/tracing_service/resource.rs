@@ -48,6 +48,27 @@ impl TracingService {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Example: joining a cluster while requests are served
+    ///
+    /// Only who owns the service can shut it down, so what runs beside `main` borrows it. A task
+    /// that is spawned has an `Arc` instead, and `Arc::into_inner` gives the service back once that
+    /// task has ended.
+    ///
+    /// ```no_run
+    /// # async fn join_cluster() -> String { String::new() }
+    /// # async fn serve() {}
+    /// # async fn run(tracing: tower_otlp::TracingService) {
+    /// # use std::time::Duration;
+    /// # use tower_otlp::opentelemetry::KeyValue;
+    /// let join = async {
+    ///     let host_id = join_cluster().await;
+    ///     tracing.set_resource_attributes([KeyValue::new("host.id", host_id)]);
+    /// };
+    /// tokio::join!(join, serve());
+    /// tracing.shutdown(Duration::from_secs(5)).await;
+    /// # }
+    /// ```
     pub fn set_resource_attributes(&self, attributes: impl IntoIterator<Item = KeyValue>) {
         if let Some(pipeline) = &self.pipeline {
             self.resource.add(attributes.into_iter().collect());
