@@ -4,6 +4,7 @@ use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState}
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
+use crate::pipeline::is_exporter;
 use crate::sampling::{self, Parent, SamplingRate};
 
 /// The rule by which the layers sample, for a tracer provider of the OpenTelemetry SDK.
@@ -11,6 +12,8 @@ use crate::sampling::{self, Parent, SamplingRate};
 /// A sampled parent is always followed and one that is not never, local or remote. Only a span
 /// without a valid parent starts a trace, and is recorded at the [`SamplingRate`]. So this takes
 /// the place of a `ParentBased` sampler and goes into none.
+///
+/// What an exporter of this crate does is never recorded, whatever its parent.
 ///
 /// The parent's tracestate is handed on, and nothing is added to it.
 ///
@@ -58,7 +61,8 @@ impl ShouldSample for PerMillionSampler {
             Some(parent) if parent.is_sampled() => (Parent::Sampled, parent.trace_state().clone()),
             Some(parent) => (Parent::NotSampled, parent.trace_state().clone()),
         };
-        let decision = if sampling::records(verdict, self.rate, trace_id) {
+        // What an exporter does is not exported, so there is no use in recording it.
+        let decision = if !is_exporter() && sampling::records(verdict, self.rate, trace_id) {
             SamplingDecision::RecordAndSample
         } else {
             SamplingDecision::Drop

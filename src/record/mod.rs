@@ -15,7 +15,9 @@ pub(crate) mod walk;
 pub(crate) mod wire;
 
 pub use decode::{RecordedEvent, RecordedLink, RecordedSpan};
-pub(crate) use encoder::{Remote, SpanBuffer, SpanHead, encode_resource, encode_scope};
+pub(crate) use encoder::{
+    MAX_RESOURCE, Remote, SpanBuffer, SpanHead, encode_resource, encode_scope, fit_resource,
+};
 pub(crate) use limits::{SpanLimits, cut};
 
 /// Decodes one OTLP `Span`, for tests of what writes into a [`SpanBuffer`].

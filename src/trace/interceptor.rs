@@ -79,7 +79,7 @@ impl TraceInterceptor {
     /// What came is read as strictly as [everywhere](crate::context). From a caller without a
     /// well-formed `traceparent` there is none in the extensions, and the call goes on. The
     /// OpenTelemetry `Context` stays as it is: spans of the handler are no children of the
-    /// caller's.
+    /// caller's, unless they are started in [`TraceContext::to_opentelemetry`].
     pub const fn extract() -> Self {
         Self { direction: Direction::Extract }
     }

@@ -5,7 +5,9 @@ use std::fmt;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, TraceContextExt, TraceId};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{Compact, Format, Full, Json, Pretty, Writer};
+#[cfg(feature = "tracing-pretty")]
+use tracing_subscriber::fmt::format::Pretty;
+use tracing_subscriber::fmt::format::{Compact, Format, Full, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -21,10 +23,14 @@ use crate::context::current;
 ///
 /// Made from the format it extends, whatever that shows or leaves out:
 ///
-/// - **text**, also `compact` and `pretty`: behind the last field, as two more;
+/// - **text**, also `compact` and, with the feature `tracing-pretty`, `pretty`: behind the last field,
+///   as two more;
 /// - **JSON**: as two more members of the object, strings of 32 and 16 hexadecimal digits. Where
 ///   an event brings one of the names itself, in a format that is flattened, its own stands and
 ///   neither is added: no name is there twice, and the two are always of one span.
+///
+/// Formats of others are not extended: one of your own asks
+/// [`TraceContext::current`](crate::TraceContext::current) for the ids.
 ///
 /// Whether lines are coloured is for the `fmt` layer to say (`with_ansi`), not for the format.
 /// Control characters in text are always escaped.
@@ -82,6 +88,7 @@ impl<T: Clone> From<Format<Compact, T>> for WithTraceIds<Format<Compact, T>> {
     }
 }
 
+#[cfg(feature = "tracing-pretty")]
 impl<T: Clone> From<Format<Pretty, T>> for WithTraceIds<Format<Pretty, T>> {
     fn from(format: Format<Pretty, T>) -> Self {
         Self::text(format)

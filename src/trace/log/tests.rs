@@ -17,7 +17,7 @@ const IDS: &str = "trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba
 #[test]
 fn a_text_line_ends_with_the_ids() {
     type Text = fn(SubscriberBuilder, Memory) -> Box<dyn Subscriber + Send + Sync>;
-    let rows: [(Text, &str, &str); 5] = [
+    let rows: &[(Text, &str, &str)] = &[
         (
             |builder, memory| {
                 let builder = builder.without_time().with_target(false).with_ansi(false);
@@ -35,6 +35,7 @@ fn a_text_line_ends_with_the_ids() {
             " INFO place: two\nlines id=7 user=\"ann\" trace_id=.. span_id=..\n",
             "compact has the fields of spans behind those of the event",
         ),
+        #[cfg(feature = "tracing-pretty")]
         (
             |builder, memory| {
                 let builder = builder.without_time().with_target(false).with_ansi(false);
@@ -67,7 +68,7 @@ fn a_text_line_ends_with_the_ids() {
             "the layer says that there are no colours",
         ),
     ];
-    for (text, expected, reason) in rows {
+    for &(text, expected, reason) in rows {
         let memory = Memory::default();
         with_default(text(SubscriberBuilder::default(), memory.clone()), || {
             let _entered = tracing::info_span!("place", user = "ann").entered();
