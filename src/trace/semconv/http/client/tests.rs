@@ -23,7 +23,7 @@ fn started(request: &RequestHead<'_>, address: Option<&ServerAddress>) -> Record
 
 #[test]
 fn a_url_is_whole_without_secrets_and_its_address_has_a_port() {
-    let set = |address: &str, port: Option<u16>| ServerAddress { address: address.into(), port };
+    let set = |address: &str, port: Option<u16>| ServerAddress::new(address.into(), port);
     // URI, `Host`, address of the layer, `url.full`, `server.address` and port, reason.
     type Row<'a> =
         (&'a str, &'a str, Option<ServerAddress>, &'a str, Option<(&'a str, i64)>, &'a str);
