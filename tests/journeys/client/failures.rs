@@ -121,8 +121,8 @@ async fn an_http2_server_that_lets_a_request_down_is_told_apart() {
         (LetDown::Reset(Reason::REFUSED_STREAM, Head), "Client | GET | - | error | stream_reset"),
         (LetDown::Reset(Reason::CANCEL, Head), "Client | GET | - | error | stream_reset"),
         (LetDown::Reset(Reason::INTERNAL_ERROR, Body), "Client | GET | 200 | error | stream_reset"),
-        (LetDown::HangUp(Head), "Client | GET | - | error | connection_reset"),
-        (LetDown::HangUp(Body), "Client | GET | 200 | error | connection_reset"),
+        (LetDown::HangUp(Head), "Client | GET | - | error | connection_closed"),
+        (LetDown::HangUp(Body), "Client | GET | 200 | error | connection_closed"),
     ];
     for (how, expected) in rows {
         let (tracing, mut spans) = TracingService::in_memory();
@@ -139,7 +139,7 @@ async fn an_http2_server_that_lets_a_request_down_is_told_apart() {
 
 #[tokio::test]
 async fn an_http1_server_that_lets_a_request_down_is_told_apart() {
-    let rows: [(&'static [u8], &str, &str); 5] = [
+    let rows: [(&'static [u8], &str, &str); 7] = [
         (b"", "Client | GET | - | error | connection_closed", "before the head"),
         (
             b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
@@ -150,6 +150,17 @@ async fn an_http1_server_that_lets_a_request_down_is_told_apart() {
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhalf",
             "Client | GET | 200 | error | connection_closed",
             "amid a chunk",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhalf",
+            "Client | GET | 200 | error | connection_closed",
+            "a length that does not count, as there are chunks",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n\
+              2\r\nab\r\n5\r\nhalf",
+            "Client | GET | 200 | error | connection_closed",
+            "a chunk as long as the length, and half of another",
         ),
         (
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense",
@@ -202,8 +213,8 @@ async fn a_server_that_lets_a_call_down_is_told_apart_and_the_caller_sees_the_sa
         ),
         (LetDown::Reset(Reason::CANCEL, Body), Code::Cancelled, "CANCELLED | error | CANCELLED"),
         // No status that says anything: what happened is the type of the error.
-        (LetDown::HangUp(Head), Code::Unknown, "UNKNOWN | error | connection_reset"),
-        (LetDown::HangUp(Body), Code::Unknown, "UNKNOWN | error | connection_reset"),
+        (LetDown::HangUp(Head), Code::Unknown, "UNKNOWN | error | connection_closed"),
+        (LetDown::HangUp(Body), Code::Unknown, "UNKNOWN | error | connection_closed"),
     ];
     for (how, code, expected) in rows {
         let (tracing, mut spans) = TracingService::in_memory();
