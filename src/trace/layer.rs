@@ -123,8 +123,7 @@ impl TraceLayer {
     #[must_use]
     pub fn server_address(self, host: impl Into<String>, port: impl Into<Option<u16>>) -> Self {
         self.with(|settings| {
-            settings.server_address =
-                Some(ServerAddress { address: host.into(), port: port.into() });
+            settings.server_address = Some(ServerAddress::new(host.into(), port.into()));
         })
     }
 
