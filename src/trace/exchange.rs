@@ -190,7 +190,7 @@ impl Exchange {
             return Rest::Body { length: None };
         }
         // What a client's peer writes into its head need not hold; its body knows what does.
-        let declared = match side {
+        let declared = match self.side() {
             Side::Server => content_length(response.headers()),
             Side::Client => None,
         };
