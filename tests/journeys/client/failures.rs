@@ -433,7 +433,7 @@ async fn an_error_of_the_application_is_looked_into_when_the_layer_is_told_of_it
     let _ = trace.layer(fails).oneshot(request()).await;
     let expected = "Client | GET | - | error: the shop is closed | service_error";
     assert_eq!(next_summary(&mut spans).await, expected);
-    let _ = trace.error::<Unreachable>().layer(fails).oneshot(request()).await;
+    let _ = trace.known_error::<Unreachable>().layer(fails).oneshot(request()).await;
     let expected = "error: the shop is closed: connection refused | connection_refused";
     assert_eq!(next_summary(&mut spans).await, format!("Client | GET | - | {expected}"));
 }
