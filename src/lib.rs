@@ -40,6 +40,8 @@ pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats};
 pub use record::{Capture, RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, RemoteParent, Sampling, SamplingRate, SamplingRule};
+#[cfg(feature = "reqwest")]
+pub use trace::ReqwestFuture;
 #[cfg(feature = "tonic")]
 pub use trace::TraceInterceptor;
 #[cfg(feature = "tracing")]

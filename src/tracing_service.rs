@@ -77,7 +77,8 @@ impl TracingServiceConfig {
                  will be recorded, only requests whose caller has sampled them",
             ));
         }
-        TracingService::run(settings, service_name, sink, BufferLimits::default())
+        let limits = (BufferLimits::default(), BatchLimits::default());
+        TracingService::run(settings, service_name, sink, limits)
     }
 
     /// Starts a tracing service whose spans go to the test that calls this, with whatever else
@@ -91,8 +92,10 @@ impl TracingServiceConfig {
         service_name: &str,
     ) -> Result<(TracingService, InMemorySpans), StartError> {
         let (sink, received) = sink::memory::MemorySink::new();
-        // Each span goes out as it ends: a test waits for spans, not for batches.
-        let limits = BufferLimits { chunk_spans: 1, ..BufferLimits::default() };
+        // Each span goes out as it ends, in the order in which they do: a test waits for spans,
+        // not for batches.
+        let buffer = BufferLimits { chunk_spans: 1, ..BufferLimits::default() };
+        let limits = (buffer, BatchLimits { spans: 1, ..BatchLimits::default() });
         // Unused, but a configuration without one is refused.
         let unused = "localhost".parse().expect("a host is an exporter URL");
         let service = match self.exporter_url(unused).check()? {
@@ -158,12 +161,16 @@ impl TracingService {
         settings: Settings<'_>,
         service_name: &str,
         sink: Box<dyn Sink>,
-        limits: BufferLimits,
+        (buffer, batch): (BufferLimits, BatchLimits),
     ) -> Result<Self, StartError> {
         let hold = settings.wait_for_resource_attributes();
-        let pipeline = Pipeline::start(sink, limits, BatchLimits::default(), hold)
-            .map_err(StartError::Thread)?;
-        let resource = Resource::detect(settings, service_name, &env::process);
+        let pipeline = Pipeline::start(sink, buffer, batch, hold).map_err(StartError::Thread)?;
+        let resource = Resource::detect(settings, service_name, &|variable| {
+            env::process(variable).unwrap_or_else(|wrong| {
+                pipeline::warn(format_args!("{wrong}"));
+                None
+            })
+        });
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),

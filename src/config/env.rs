@@ -1,6 +1,7 @@
 //! What the environment says: the variables of OpenTelemetry's specification that are obeyed.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::Path;
 
 use opentelemetry::KeyValue;
@@ -99,10 +100,20 @@ fn file_name(path: &Path) -> Option<&str> {
     path.file_name().and_then(|name| name.to_str())
 }
 
-/// The environment of this process. A value that is not Unicode counts as unset: OTLP could not
-/// carry it.
-pub(crate) fn process(name: &str) -> Option<String> {
-    env::var(name).ok()
+/// The environment of this process.
+///
+/// # Errors
+///
+/// A value that is not Unicode, for the operator: OTLP could not carry it.
+pub(crate) fn process(name: &str) -> Result<Option<String>, String> {
+    unicode(name, env::var_os(name))
+}
+
+fn unicode(name: &str, value: Option<OsString>) -> Result<Option<String>, String> {
+    value
+        .map(OsString::into_string)
+        .transpose()
+        .map_err(|_| format!("{name} is ignored: it is not Unicode"))
 }
 
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
@@ -204,6 +215,24 @@ mod tests {
         for (text, wrong, reason) in cases {
             let expected = format!("OTEL_RESOURCE_ATTRIBUTES is ignored: item {wrong}");
             assert_eq!(read(Some(text)), Err(expected), "{reason}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_unicode_is_a_mistake_and_an_unset_one_is_none() {
+        use std::os::unix::ffi::OsStringExt;
+
+        type Case<'a> = (Option<&'a [u8]>, Result<Option<&'a str>, &'a str>);
+        let cases: [Case<'_>; 4] = [
+            (None, Ok(None)),
+            (Some(b""), Ok(Some(""))),
+            (Some("tëst".as_bytes()), Ok(Some("tëst"))),
+            (Some(b"secret\xff"), Err("NAME is ignored: it is not Unicode")),
+        ];
+        for (value, expected) in cases {
+            let read = unicode("NAME", value.map(|bytes| OsString::from_vec(bytes.to_vec())));
+            assert_eq!(read.as_ref().map(Option::as_deref).map_err(|it| &**it), expected);
         }
     }
 

@@ -94,8 +94,12 @@
 //! key by key.
 //!
 //! The variable is a list like `team=payments,region=eu%2Dwest`: what stands between its commas is
-//! percent-decoded, keys and values. With one mistake in it all of it is ignored, and a warning at
-//! start says where the mistake is.
+//! percent-decoded, keys and values: a comma in one is written `%2C`, a `=` in a value `%3D`, and `%`
+//! itself `%25`. With one mistake in it, as a second `=`, all of it is ignored, and a warning at start
+//! says where the mistake is. A variable that is not Unicode is ignored with a warning, too.
+//!
+//! All attributes together may take 32 KiB. Of those that come last, what does not fit is left out,
+//! with a warning; the name of the service always stays.
 //!
 //! A program that learns only later who it is says so with
 //! [`TracingService::set_resource_attributes`](crate::TracingService::set_resource_attributes), and
@@ -307,8 +311,9 @@ impl TracingServiceConfig {
     ///
     /// Meanwhile spans are held in memory, in the buffers in which they always wait. What finds no
     /// room there any more is dropped and counted as
-    /// [`queue_full`](crate::Dropped::queue_full); a flush waits until its own deadline. When the
-    /// time has passed that is logged, as a warning, and spans are exported without the attributes.
+    /// [`queue_full`](crate::Dropped::queue_full); a flush waits until its own deadline. So do flush
+    /// and shutdown of an `SdkTracerProvider`, by default for 5 seconds, and fail. When the time has
+    /// passed that is logged, as a warning, and spans are exported without the attributes.
     /// So they are at a shutdown in the meantime.
     ///
     /// [`TracingService::set_resource_attributes`]: crate::TracingService::set_resource_attributes

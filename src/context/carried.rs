@@ -5,7 +5,7 @@ use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
 
-use super::{BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent};
+use super::{BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent, current};
 
 /// The context of a server span, kept in the OpenTelemetry `Context` for the text in it.
 ///
@@ -23,6 +23,9 @@ impl TraceContext {
     /// keys.
     #[must_use]
     pub fn current() -> Option<Self> {
+        if !current::is_reachable() {
+            return None;
+        }
         Context::map_current(Self::of)
     }
 
@@ -52,6 +55,34 @@ impl TraceContext {
 
         let traceparent = Traceparent { trace_id: span.trace_id(), span_id: span.span_id(), flags };
         Some(Self::new(traceparent, tracestate, baggage))
+    }
+
+    /// The current OpenTelemetry `Context` with this span as the active one, a remote parent, and
+    /// with its tracestate and baggage: what is started in it becomes a child of this span, and
+    /// what is sent from it goes on in this trace.
+    ///
+    /// Needed where no layer does so: behind a `TraceInterceptor`, or with a carrier that is none
+    /// of HTTP.
+    ///
+    /// # Example: a caller's child
+    ///
+    /// ```
+    /// use opentelemetry::trace::{Tracer, TracerProvider};
+    /// use tower_otlp::TraceContext;
+    ///
+    /// fn handle(caller: &TraceContext, provider: &impl TracerProvider) {
+    ///     let parent = caller.to_opentelemetry();
+    ///     let span = provider.tracer("shop").start_with_context("handle", &parent);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn to_opentelemetry(&self) -> Context {
+        Context::map_current(|current| self.remote_in(current))
+    }
+
+    /// [`to_opentelemetry`](Self::to_opentelemetry), for any `Context`.
+    pub(crate) fn remote_in(&self, cx: &Context) -> Context {
+        self.attach_to(cx).with_remote_span_context(self.to_span_context(true))
     }
 
     /// `cx` with the baggage and the received text of this context; the span in it stays.

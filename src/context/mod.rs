@@ -50,6 +50,7 @@ use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 mod authority;
 mod baggage;
 mod carried;
+pub(crate) mod current;
 mod forwarded;
 pub(crate) mod ids;
 mod list;

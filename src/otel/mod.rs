@@ -72,8 +72,10 @@
 //! - **Requests that are not recorded** have no spans of `tracing` either, and lines with ids.
 //! - **Libraries.** h2, below HTTP/2 and gRPC, has spans of its own at `DEBUG` and `TRACE`, each
 //!   connection's a trace of its own. A filter that lets them through records them for the
-//!   service's own servers and clients; `h2=off` keeps them out. What the exporter does is never
-//!   traced, whatever the filter.
+//!   service's own servers and clients; `h2=off` keeps them out. What the exporter does never gets
+//!   into the pipeline, whatever the filter. Another processor, beside ours on a provider of your
+//!   own, is shown it: write `h2=off` there, or have [`PerMillionSampler`] sample, which leaves it
+//!   out.
 //! - **Context activation** of the layer has to stay on, as it is by default: without it neither
 //!   lines nor OpenTelemetry's API know of its spans.
 //!

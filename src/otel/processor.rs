@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use super::scopes::{Recent, Scopes};
 use crate::pipeline::{Flusher, Intake, SharedResource, Stats};
 use crate::record::clock::unix_nanos;
-use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits, encode_resource};
+use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits};
 
 /// A span processor of the OpenTelemetry SDK that hands spans to a
 /// [`TracingService`](crate::TracingService), in place of a batch processor and an exporter.
@@ -30,7 +30,9 @@ use crate::record::{Remote, SpanBuffer, SpanHead, SpanLimits, encode_resource};
 ///
 /// `force_flush` waits at most 5 seconds, `shutdown` as long as the provider allows (5 seconds
 /// by default), for all spans of the tracing service that have ended: the two share one pipeline.
-/// They block the thread, but need no runtime, and may be called inside one.
+/// They block the thread, but need no runtime, and may be called inside one. While the tracing
+/// service [waits](crate::TracingServiceConfig::wait_for_resource_attributes) for its resource
+/// attributes nothing is exported, so they wait for that as well, and fail when it takes longer.
 ///
 /// Both fail when some spans are still pending then, or when spans of the tracing service were
 /// rejected or lost since the last time that was reported; the error says how many.
@@ -112,7 +114,7 @@ impl SpanProcessor for OtlpSpanProcessor {
             // The SDK has them in no order. The same resource should be the same bytes.
             attributes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             let schema_url = resource.schema_url().unwrap_or_default();
-            let resource = SharedResource::new(encode_resource(&attributes, schema_url));
+            let resource = SharedResource::of(&mut attributes, schema_url);
             *scopes = Scopes::new(resource);
         }
     }

@@ -7,7 +7,6 @@ use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt;
 
 use crate::context::{BaggageHeader, TraceContext};
 
@@ -89,8 +88,7 @@ impl TextMapPropagator for W3cPropagator {
     fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
         let headers = headers(extractor);
         if let Some(remote) = TraceContext::from_headers(&headers) {
-            let span_context = remote.to_span_context(true);
-            return remote.attach_to(cx).with_remote_span_context(span_context);
+            return remote.remote_in(cx);
         }
         match BaggageHeader::extract(&headers) {
             Some(baggage) => cx.with_baggage(baggage.to_opentelemetry()),

@@ -7,6 +7,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 use crate::context::TraceStateHeader;
+use crate::pipeline::is_exporter;
 use crate::sampling::{Sampler, SamplingRate, hand_on};
 
 /// The rule by which the layers sample, for a tracer provider of the OpenTelemetry SDK.
@@ -14,6 +15,8 @@ use crate::sampling::{Sampler, SamplingRate, hand_on};
 /// A sampled parent is always followed and one that is not never, local or remote. Only a span
 /// without a valid parent starts a trace, and is recorded at the [`SamplingRate`]. So this takes
 /// the place of a `ParentBased` sampler and goes into none.
+///
+/// What an exporter of this crate does is never recorded, whatever its parent.
 ///
 /// A trace that starts here says in its tracestate by which threshold it was sampled (`ot=th:…`).
 /// A parent's tracestate is handed on; only a threshold in it that is not true is left out.
@@ -106,7 +109,10 @@ fn sample(
             (sampled, state)
         }
     };
-    let decision = if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
+    // What an exporter does is not exported, so there is no use in recording it.
+    let recorded = sampled && !is_exporter();
+    let decision =
+        if recorded { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
     SamplingResult { decision, attributes: Vec::new(), trace_state }
 }
 

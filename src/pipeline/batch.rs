@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use opentelemetry::{Key, KeyValue};
 
 use super::ledger::Claim;
-use crate::record::wire;
+use super::report::warn;
+use crate::record::{MAX_RESOURCE, encode_resource, fit_resource, wire};
 
 /// Who made the spans: resource and instrumentation scope, encoded once.
 #[derive(Debug, Default)]
@@ -25,7 +27,28 @@ pub(crate) struct Scope {
 pub(crate) struct SharedResource(Arc<Mutex<Bytes>>);
 
 impl SharedResource {
+    /// One with these attributes, as far as there is room for them: what does not fit is left out
+    /// of them, with a warning.
+    pub(crate) fn of(attributes: &mut Vec<KeyValue>, schema_url: &str) -> Self {
+        let resource = Self::default();
+        resource.set_to(attributes, schema_url);
+        resource
+    }
+
+    pub(crate) fn set_to(&self, attributes: &mut Vec<KeyValue>, schema_url: &str) {
+        let left_out = fit_resource(attributes);
+        if !left_out.is_empty() {
+            warn(format_args!(
+                "resource attributes are left out, because all together would take more than \
+                 {MAX_RESOURCE} bytes: {:?}",
+                left_out.iter().map(Key::as_str).collect::<Vec<_>>(),
+            ));
+        }
+        self.set(encode_resource(attributes, schema_url));
+    }
+
     /// Takes the fields of an OTLP `ResourceSpans`, but its `scope_spans`.
+    #[cfg(test)]
     pub(crate) fn new(encoded: impl Into<Bytes>) -> Self {
         Self(Arc::new(Mutex::new(encoded.into())))
     }
@@ -64,6 +87,7 @@ pub(crate) struct Batch {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchLimits {
     pub(crate) spans: u64,
+    /// With what stands before the spans.
     pub(crate) bytes: usize,
 }
 
@@ -71,17 +95,21 @@ impl Default for BatchLimits {
     fn default() -> Self {
         Self {
             spans: 4096,
-            // Receivers refuse messages above 4 MiB by default; the rest is room for the scope.
-            bytes: (4 << 20) - (64 << 10),
+            // Receivers refuse messages above 4 MiB by default.
+            bytes: 4 << 20,
         }
     }
 }
 
 impl Batch {
-    /// Takes as many chunks of one scope off the front of the queue as fit one request, at least
-    /// one, and says how many. `None` when the queue is empty.
-    pub(super) fn take(queue: &mut VecDeque<Chunk>, limits: BatchLimits) -> Option<(Self, usize)> {
-        let first = queue.pop_front()?;
+    /// Takes as many chunks off the front of a queue, in which all are of one scope, as fit one
+    /// request, at least one, and tells their numbers. `None` when the queue is empty.
+    pub(super) fn take(
+        queue: &mut VecDeque<(u64, Chunk)>,
+        limits: BatchLimits,
+    ) -> Option<(Self, Vec<u64>)> {
+        let (number, first) = queue.pop_front()?;
+        let mut numbers = vec![number];
         let mut batch = Self {
             resource: first.scope.resource.get(),
             scope: first.scope,
@@ -89,20 +117,21 @@ impl Batch {
             chunks: vec![first.bytes.into()],
             claim: first.claim,
         };
+        // No longer with fewer bytes of spans.
+        let room = limits.bytes.saturating_sub(batch.envelope(limits.bytes).len());
         let fits = |batch: &Self, next: &Chunk| {
-            Arc::ptr_eq(&next.scope, &batch.scope)
-                && batch.spans() + next.claim.spans() <= limits.spans
-                && batch.len + next.bytes.len() <= limits.bytes
+            batch.spans() + next.claim.spans() <= limits.spans
+                && batch.len + next.bytes.len() <= room
         };
-        while queue.front().is_some_and(|next| fits(&batch, next))
-            && let Some(chunk) = queue.pop_front()
+        while queue.front().is_some_and(|(_, next)| fits(&batch, next))
+            && let Some((number, chunk)) = queue.pop_front()
         {
+            numbers.push(number);
             batch.len += chunk.bytes.len();
             batch.chunks.push(chunk.bytes.into());
             batch.claim.absorb(chunk.claim);
         }
-        let chunks = batch.chunks.len();
-        Some((batch, chunks))
+        Some((batch, numbers))
     }
 
     pub(crate) fn spans(&self) -> u64 {

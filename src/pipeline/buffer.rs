@@ -5,7 +5,6 @@
 //! waits for the network, the disk or the worker. When the budget is used up the span, being the
 //! newest, is dropped and counted.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +45,7 @@ impl Default for BufferLimits {
 /// The way into the pipeline, shared by everyone who ends spans.
 pub(crate) struct Intake {
     shards: Box<[Mutex<Shard>]>,
-    sealed: Mutex<VecDeque<Chunk>>,
+    sealed: Mutex<Vec<Chunk>>,
     /// Told when a chunk is sealed.
     wake: Notify,
     ledger: Arc<Ledger>,
@@ -144,9 +143,9 @@ impl Intake {
         }
     }
 
-    /// Moves the sealed chunks to the end of `queue`.
-    pub(super) fn take_sealed(&self, queue: &mut VecDeque<Chunk>) {
-        queue.append(&mut lock(&self.sealed));
+    /// The chunks that have been sealed since the last call.
+    pub(super) fn take_sealed(&self) -> Vec<Chunk> {
+        std::mem::take(&mut *lock(&self.sealed))
     }
 
     /// Waits until a chunk has been sealed since the last call returned.
@@ -184,7 +183,7 @@ impl Intake {
     }
 
     fn seal(&self, chunk: Chunk) {
-        lock(&self.sealed).push_back(chunk);
+        lock(&self.sealed).push(chunk);
         self.wake.notify_one();
     }
 

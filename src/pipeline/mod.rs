@@ -12,6 +12,7 @@
 mod batch;
 mod buffer;
 mod ledger;
+mod queue;
 mod report;
 mod worker;
 
@@ -26,6 +27,8 @@ pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, SharedResour
 pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
 pub(crate) use report::warn;
+#[cfg(feature = "opentelemetry-sdk")]
+pub(crate) use worker::is_exporter;
 use worker::{Command, Drain, Worker};
 
 /// A running pipeline: the owner of its worker.

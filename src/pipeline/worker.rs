@@ -8,7 +8,6 @@
 //! ends is held in the queue, within the budget that it always has.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -24,8 +23,9 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::batch::{Batch, BatchLimits, Chunk, Outcome, Sink};
+use super::batch::{Batch, BatchLimits, Outcome, Sink};
 use super::buffer::Intake;
+use super::queue::Queue;
 use super::report::Report;
 
 /// What the owner of the pipeline asks for.
@@ -54,10 +54,8 @@ pub(super) struct Worker {
     sink: Arc<dyn Sink>,
     limits: BatchLimits,
     commands: mpsc::UnboundedReceiver<Command>,
-    /// Sealed chunks that are not under way yet, the oldest first.
-    queue: VecDeque<Chunk>,
-    /// Chunks that have entered `queue` so far: the number of the newest.
-    queued: u64,
+    /// Sealed chunks that are not under way yet.
+    queue: Queue,
     /// Until when nothing is exported. Not a variable of `run`, so that a panic shortens nothing.
     hold: Option<Instant>,
     report: Report,
@@ -76,11 +74,11 @@ struct Waiting {
     ends_worker: bool,
 }
 
-/// A batch under way, with the numbers of its oldest and its newest chunk.
+/// A batch under way.
 struct Export {
     batch: Batch,
-    oldest: u64,
-    newest: u64,
+    /// Of its chunks, the smallest first.
+    numbers: Vec<u64>,
 }
 
 impl Worker {
@@ -96,8 +94,7 @@ impl Worker {
             sink: sink.into(),
             limits,
             commands,
-            queue: VecDeque::new(),
-            queued: 0,
+            queue: Queue::default(),
             hold,
             report: Report::default(),
             waiting: Vec::new(),
@@ -145,9 +142,8 @@ impl Worker {
         // Nobody is left who could ask for anything.
         let mut unreachable = false;
         // After a panic, nothing is under way any more.
-        let started = self.started();
         for waiting in &mut self.waiting {
-            waiting.left = waiting.until.saturating_sub(started);
+            waiting.left = self.queue.left_of(waiting.until);
         }
         let mut tick = interval(MAX_AGE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -173,7 +169,10 @@ impl Worker {
                 () = overdue, if deadline.is_some() => {}
                 _ = tick.tick() => {
                     self.intake.clock().synchronize();
-                    self.intake.seal_all();
+                    // What is held grows in its buffers, and not into a chunk for each second.
+                    if self.hold.is_none() {
+                        self.intake.seal_all();
+                    }
                     self.report.looked_at(self.sink.target(), &self.intake.stats());
                 }
                 () = self.intake.sealed() => {}
@@ -191,7 +190,15 @@ impl Worker {
             }
 
             let now = Instant::now();
-            if self.hold.take_if(|until| *until <= now).is_some() {
+            if self.hold.is_some_and(|until| until <= now) {
+                // Of all that is ready at once, any may have been taken: a word in time is one
+                // that has been said by now.
+                while let Ok(command) = self.commands.try_recv() {
+                    self.obey(command, under_way);
+                }
+            }
+            if self.hold.is_some_and(|until| until <= now) {
+                self.release();
                 Report::waited_in_vain(self.sink.target());
             }
             if self.waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
@@ -211,28 +218,19 @@ impl Worker {
     }
 
     fn take_sealed(&mut self) {
-        let before = self.queue.len();
-        self.intake.take_sealed(&mut self.queue);
-        self.queued += (self.queue.len() - before) as u64;
-    }
-
-    /// Chunks that have left the queue so far.
-    fn started(&self) -> u64 {
-        self.queued - self.queue.len() as u64
+        for chunk in self.intake.take_sealed() {
+            self.queue.push(chunk);
+        }
     }
 
     fn start_export(&mut self) -> Option<Export> {
-        let started = self.started();
-        let (batch, chunks) = Batch::take(&mut self.queue, self.limits)?;
-        Some(Export { batch, oldest: started + 1, newest: started + chunks as u64 })
+        let (batch, numbers) = self.queue.take(self.limits)?;
+        Some(Export { batch, numbers })
     }
 
     fn obey(&mut self, command: Command, under_way: u64) {
         let (drain, ends_worker) = match command {
-            Command::Release => {
-                self.hold = None;
-                return;
-            }
+            Command::Release => return self.release(),
             Command::Flush(drain) => {
                 self.intake.seal_all();
                 (drain, false)
@@ -245,12 +243,15 @@ impl Worker {
             }
         };
         self.take_sealed();
-        self.waiting.push(Waiting {
-            drain,
-            until: self.queued,
-            left: under_way + self.queue.len() as u64,
-            ends_worker,
-        });
+        let until = self.queue.newest();
+        let left = under_way + self.queue.left_of(until);
+        self.waiting.push(Waiting { drain, until, left, ends_worker });
+    }
+
+    fn release(&mut self) {
+        if self.hold.take().is_some() {
+            self.intake.seal_all();
+        }
     }
 
     fn settle(&mut self, batch: Batch, outcome: &Outcome) {
@@ -275,7 +276,7 @@ impl Drop for Worker {
 
 impl Export {
     fn chunks(&self) -> u64 {
-        self.newest + 1 - self.oldest
+        self.numbers.len() as u64
     }
 
     fn run(self, sink: Arc<dyn Sink>) -> LocalBoxFuture<'static, (Self, Outcome)> {
@@ -288,7 +289,7 @@ impl Export {
 
 impl Waiting {
     fn settle(&mut self, export: &Export) {
-        self.left -= (self.until.min(export.newest) + 1).saturating_sub(export.oldest);
+        self.left -= export.numbers.partition_point(|&number| number <= self.until) as u64;
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -301,7 +302,7 @@ impl Waiting {
 ///
 /// Suppression alone does not see to that. It is said by the context, and a span that is made
 /// without a parent, as the HTTP/2 library makes one for each connection, is in none.
-pub(super) fn is_exporter() -> bool {
+pub(crate) fn is_exporter() -> bool {
     EXPORTS.get()
 }
 

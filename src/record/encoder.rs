@@ -9,7 +9,7 @@ mod envelope;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
 
-pub(crate) use self::envelope::{encode_resource, encode_scope};
+pub(crate) use self::envelope::{MAX_RESOURCE, encode_resource, encode_scope, fit_resource};
 use super::attributes::{Group, any, put_attribute_head, put_key_value};
 use super::limits::{SpanLimits, cut};
 use super::walk::{self, Fields};

@@ -18,7 +18,9 @@ pub(crate) mod wire;
 pub use capture::Capture;
 pub(crate) use capture::{CapturedHeader, is_sensitive};
 pub use decode::{RecordedEvent, RecordedLink, RecordedSpan};
-pub(crate) use encoder::{Remote, SpanBuffer, SpanHead, encode_resource, encode_scope};
+pub(crate) use encoder::{
+    MAX_RESOURCE, Remote, SpanBuffer, SpanHead, encode_resource, encode_scope, fit_resource,
+};
 pub(crate) use limits::{SpanLimits, cut};
 
 /// Decodes one OTLP `Span`, for tests of what writes into a [`SpanBuffer`].

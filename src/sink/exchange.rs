@@ -5,7 +5,10 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::future::poll_fn;
+use std::io;
+use std::iter::successors;
 use std::pin::{Pin, pin};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +23,18 @@ use tokio::time::timeout;
 use crate::pipeline::Failure;
 
 /// An HTTP client of the worker's runtime.
-pub(super) type HttpClient = Client<HttpConnector, Pieces>;
+#[derive(Debug)]
+pub(super) struct HttpClient {
+    client: Client<HttpConnector, Pieces>,
+    /// Why the last exchange failed that had no connection.
+    unconnected: Mutex<Option<String>>,
+}
+
+impl HttpClient {
+    fn unconnected(&self) -> MutexGuard<'_, Option<String>> {
+        self.unconnected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The HTTP versions that a sink speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +67,7 @@ pub(super) fn client(version: Version) -> HttpClient {
         #[cfg(feature = "grpc")]
         Version::Http2 => builder.http2_only(true).http2_max_header_list_size(MAX_ANSWER as u32),
     };
-    builder.build(connector)
+    HttpClient { client: builder.build(connector), unconnected: Mutex::default() }
 }
 
 /// Sends a request and reads the answer to its end, trailers included.
@@ -71,21 +85,27 @@ pub(super) async fn exchange(
         Ok(answer) => answer,
         Err(_) => Err(Failure(format!("no complete answer within {} s", TIMEOUT.as_secs()))),
     };
-    // What did not answer well may never do so again, and HTTP/2 would send it all that comes.
-    if answer.is_err()
-        && let Some(connected) = connection.connection_metadata().as_ref()
-    {
-        connected.poison();
+    if let Err(Failure(reason)) = &answer {
+        match connection.connection_metadata().as_ref() {
+            // What did not answer well may never do so again, and HTTP/2 would send it all that
+            // comes.
+            Some(connected) => connected.poison(),
+            None => *client.unconnected() = Some(reason.clone()),
+        }
     }
     answer
 }
 
 async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {
-    let response = client.request(request).await.map_err(|error| {
-        Failure(if error.is_connect() {
+    let response = client.client.request(request).await.map_err(|error| {
+        Failure(if !error.is_connect() {
+            explain(&error)
+        } else if has_cause::<io::Error>(&error) {
             format!("cannot connect: {}", root_cause(&error))
         } else {
-            explain(&error)
+            // Exchanges over HTTP/2 share a connection, and one of them makes it. If it fails, the
+            // others are told that they were cancelled, after that one was told the reason.
+            client.unconnected().clone().unwrap_or_else(|| explain(&error))
         })
     })?;
     let (head, body) = response.into_parts();
@@ -105,6 +125,10 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
         }
     }
     Ok(answer)
+}
+
+fn has_cause<E: Error + 'static>(error: &dyn Error) -> bool {
+    successors(error.source(), |&cause| cause.source()).any(|cause| cause.is::<E>())
 }
 
 /// What the operating system said, such as "Connection refused".

@@ -62,6 +62,13 @@ where
         let Some(mut inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
         let entered = this.observation.enter();
         let polled = inner.as_mut().poll_frame(cx);
+        // Asked here, because the answer is the body's code, too.
+        let has_ended = match (&polled, &this.observation) {
+            (Poll::Ready(Some(Ok(frame))), Observation::Live(_)) if !frame.is_trailers() => {
+                is_last(frame, this.left) || inner.is_end_stream()
+            }
+            _ => false,
+        };
         drop(entered);
         this.observation.leave();
 
@@ -74,7 +81,7 @@ where
                     exchange.passed(frame);
                     if let Some(trailers) = frame.trailers_ref() {
                         this.observation.end(End::Trailers(trailers));
-                    } else if is_last(frame, this.left) || inner.is_end_stream() {
+                    } else if has_ended {
                         this.observation.end(End::Complete);
                     }
                 }

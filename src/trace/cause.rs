@@ -9,6 +9,7 @@ mod failure;
 mod tests;
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io;
@@ -42,20 +43,23 @@ impl<'a> Cause<'a> {
 
     /// What the error and its sources say, as much of it as a span keeps.
     pub(super) fn text(self) -> String {
-        let Some(error) = self.error else { return describe(self.text) };
+        let Some(error) = self.error else {
+            return without_urls(&describe(self.text)).into_owned();
+        };
         let mut said = String::new();
         let mut last = String::new();
         for error in chain(error) {
             let text = describe_one(error);
+            let text = without_urls(&text);
             // Some errors say what their source will say again.
-            if text.is_empty() || last.contains(&text) {
+            if text.is_empty() || last.contains(&*text) {
                 continue;
             }
             if !said.is_empty() {
                 said.push_str(": ");
             }
             said.push_str(&text);
-            last = text;
+            last = text.into_owned();
             if said.len() >= LONGEST {
                 break;
             }
@@ -109,13 +113,26 @@ fn describe_one(error: &(dyn Error + 'static)) -> String {
         // The code is recorded as such.
         return cut(status.message(), LONGEST).to_owned();
     }
-    #[cfg(feature = "reqwest")]
-    if error.is::<reqwest::Error>() {
-        // Ends in the URL, secrets and all, which is recorded without them.
-        let text = describe(error);
-        return text.split(" for url (").next().unwrap_or_default().to_owned();
-    }
     describe(error)
+}
+
+/// Leaves out the URLs that reqwest writes into its errors, secrets and all. An error around one
+/// of its may say the same, so the text decides and not the type.
+fn without_urls(text: &str) -> Cow<'_, str> {
+    const URL: &str = " for url (";
+    if !text.contains(URL) {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split(URL);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // A URL has no white space in it, but perhaps parentheses.
+        let url = part.split(char::is_whitespace).next().unwrap_or_default();
+        let end = url.rfind(')').map_or(url.len(), |last| last + 1);
+        let is_whole = !url[end..].contains(char::is_alphanumeric);
+        kept.push_str(&part[if is_whole { end } else { url.len() }..]);
+    }
+    Cow::Owned(kept)
 }
 
 /// What a `Display` says, as much of it as a span keeps. One that fails has nothing more to say.

@@ -9,12 +9,15 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceState};
 
 use super::exchange::Exchange;
 use super::head::RequestHead;
-use super::layer::{Recording, Settings, Side};
+use super::layer::{Recording, Settings};
 use super::observation::Observation;
 use super::semconv::{Protocol, http};
+use super::server_context::Serving;
 use super::span::{ActiveSpan, Place};
 use super::trust::Trust;
-use crate::context::{BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent, ids};
+use crate::context::{
+    BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent, current, ids,
+};
 use crate::record::Remote;
 use crate::sampling::{self, Asked, RemoteParent, Sampler};
 
@@ -26,7 +29,7 @@ pub(super) fn observe(
     request: &RequestHead<'_>,
 ) -> Observation {
     if is_otlp(request.method, request.uri.path())
-        || Context::is_current_telemetry_suppressed()
+        || current::is_suppressed()
         || !settings.hooks.admit(request)
     {
         return Observation::Off;
@@ -73,7 +76,10 @@ fn traced(
     own.flags = (own.flags & RANDOM).with_sampled(sampled);
     let trace_context = inherited.with_traceparent(own).with_tracestate(tracestate);
     if !sampled {
-        return Observation::Unrecorded(Side::Server, unrecorded(&trace_context, Remote::No));
+        return Observation::Unrecorded(
+            Serving::Unrecorded,
+            unrecorded(&trace_context, Remote::No),
+        );
     }
     let started = now();
     let protocol = Protocol::of(request.method, request.headers);
@@ -190,7 +196,7 @@ fn hand_through(Caller { parent, baggage, .. }: Caller) -> Observation {
         }
         None => baggage.map(|baggage| Context::current_with_baggage(baggage.to_opentelemetry())),
     };
-    context.map_or(Observation::Off, |context| Observation::Unrecorded(Side::Server, context))
+    context.map_or(Observation::Off, |context| Observation::Unrecorded(Serving::AsBefore, context))
 }
 
 /// The current context with a span that is not recorded.

@@ -15,10 +15,10 @@ use opentelemetry::Context;
 
 use super::cause::{AsError, Cause};
 use super::hooks::Ended;
-use super::layer::{Settings, Side};
+use super::layer::{Recording, Settings, Side};
 use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
-use super::server_span::{self, Entered, Serving};
+use super::server_context::{self, Entered, Serving};
 use super::span::ActiveSpan;
 use crate::grpc_status::GrpcStatus;
 
@@ -120,12 +120,19 @@ impl Exchange {
     pub(super) fn enter(&mut self) -> Option<Entered> {
         self.running = true;
         let context = self.context.as_ref()?;
-        let serving = match self.side() {
-            Side::Client => Serving::AsBefore,
-            Side::Server if self.span.is_some() => Serving::Recorded(context),
-            Side::Server => Serving::Unrecorded,
+        let serving = match (self.side(), &self.span) {
+            (Side::Server, Some(_)) => Serving::Recorded(context),
+            _ => self.serving_unrecorded(),
         };
-        Some(server_span::enter(context, serving))
+        Some(server_context::enter(context, serving))
+    }
+
+    /// What is served where there is no span, or none any more.
+    pub(super) fn serving_unrecorded(&self) -> Serving<'static> {
+        match (self.side(), &self.settings.recording) {
+            (Side::Server, Recording::On(_)) => Serving::Unrecorded,
+            (Side::Server, Recording::Off) | (Side::Client, _) => Serving::AsBefore,
+        }
     }
 
     pub(super) fn side(&self) -> Side {
@@ -147,7 +154,8 @@ impl Exchange {
         self.running
     }
 
-    /// The response's head has come: names the span in it, and says how the rest will end.
+    /// The response's head has come: names the span in it, and says how the rest will end. What the
+    /// body says of that is the inner service's code, so it is run as such.
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
@@ -160,7 +168,15 @@ impl Exchange {
             span.answered(&self.settings, protocol, response);
         }
 
-        let has_no_body = match status.as_u16() {
+        let entered = self.enter();
+        let rest = self.rest(response);
+        drop(entered);
+        self.leave();
+        rest
+    }
+
+    fn rest<B: Body>(&self, response: &Response<B>) -> Rest {
+        let has_no_body = match response.status().as_u16() {
             100..200 | 204 | 304 => true,
             200..300 => self.method != Method::Other,
             _ => self.method == Method::Head,
@@ -175,8 +191,12 @@ impl Exchange {
             }
             return Rest::Body { length: None };
         }
-        let length =
-            content_length(response.headers()).or_else(|| response.body().size_hint().exact());
+        // What a client's peer writes into its head need not hold; its body knows what does.
+        let declared = match self.side() {
+            Side::Server => content_length(response.headers()),
+            Side::Client => None,
+        };
+        let length = declared.or_else(|| response.body().size_hint().exact());
         if has_no_body || length == Some(0) || response.body().is_end_stream() {
             return Rest::Nothing;
         }
@@ -245,6 +265,10 @@ impl fmt::Debug for End<'_> {
     }
 }
 
+/// The length that a message declares. Chunks go before it.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -6,7 +6,7 @@ use opentelemetry::baggage::BaggageExt;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-use crate::context::{BaggageHeader, TraceContext};
+use crate::context::{BaggageHeader, TraceContext, current};
 
 /// A tonic interceptor that hands a trace on, or takes in a caller's, and records nothing.
 ///
@@ -79,7 +79,7 @@ impl TraceInterceptor {
     /// What came is read as strictly as [everywhere](crate::context). From a caller without a
     /// well-formed `traceparent` there is none in the extensions, and the call goes on. The
     /// OpenTelemetry `Context` stays as it is: spans of the handler are no children of the
-    /// caller's.
+    /// caller's, unless they are started in [`TraceContext::to_opentelemetry`].
     pub const fn extract() -> Self {
         Self { direction: Direction::Extract }
     }
@@ -100,7 +100,7 @@ impl Interceptor for TraceInterceptor {
 }
 
 fn inject(headers: &mut HeaderMap) {
-    if Context::is_current_telemetry_suppressed() {
+    if current::is_suppressed() {
         return;
     }
     if let Some(context) = TraceContext::current() {

@@ -20,8 +20,8 @@ use crate::sampling::{RemoteParent, Sampler};
 
 /// A [`Layer`] that records a span for each request of the service it wraps.
 ///
-/// Made by [`TraceLayer::server`] or [`TraceLayer::client`]. See the [module documentation](crate::trace) for where to put
-/// it and when exactly a span ends.
+/// Made by [`TraceLayer::server`] or [`TraceLayer::client`]. See the
+/// [module documentation](crate::trace) for where to put it and when exactly a span ends.
 #[derive(Clone, Debug)]
 pub struct TraceLayer {
     settings: Arc<Settings>,
@@ -143,8 +143,7 @@ impl TraceLayer {
     #[must_use]
     pub fn server_address(self, host: impl Into<String>, port: impl Into<Option<u16>>) -> Self {
         self.with(|settings| {
-            settings.server_address =
-                Some(ServerAddress { address: host.into(), port: port.into() });
+            settings.server_address = Some(ServerAddress::new(host.into(), port.into()));
         })
     }
 
@@ -186,7 +185,7 @@ impl TraceLayer {
     /// For services with errors of their own. Not needed for boxed errors, nor for those of hyper,
     /// hyper-util, tonic, reqwest and `std::io`.
     #[must_use]
-    pub fn error<E: std::error::Error + 'static>(self) -> Self {
+    pub fn known_error<E: std::error::Error + 'static>(self) -> Self {
         self.with(|settings| settings.errors.push(cause::as_error::<E>))
     }
 

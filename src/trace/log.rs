@@ -5,9 +5,13 @@ use std::fmt;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, TraceContextExt, TraceId};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{Compact, Format, Full, Json, Pretty, Writer};
+#[cfg(feature = "tracing-pretty")]
+use tracing_subscriber::fmt::format::Pretty;
+use tracing_subscriber::fmt::format::{Compact, Format, Full, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::context::current;
 
 /// A line format of `tracing-subscriber` that adds `trace_id` and `span_id` to each line, in the
 /// names and forms that OpenTelemetry has for logs that are not OTLP.
@@ -19,10 +23,14 @@ use tracing_subscriber::registry::LookupSpan;
 ///
 /// Made from the format it extends, whatever that shows or leaves out:
 ///
-/// - **text**, also `compact` and `pretty`: behind the last field, as two more;
+/// - **text**, also `compact` and, with the feature `tracing-pretty`, `pretty`: behind the last field,
+///   as two more;
 /// - **JSON**: as two more members of the object, strings of 32 and 16 hexadecimal digits. Where
 ///   an event brings one of the names itself, in a format that is flattened, its own stands and
 ///   neither is added: no name is there twice, and the two are always of one span.
+///
+/// Formats of others are not extended: one of your own asks
+/// [`TraceContext::current`](crate::TraceContext::current) for the ids.
 ///
 /// Whether lines are coloured is for the `fmt` layer to say (`with_ansi`), not for the format.
 /// Control characters in text are always escaped.
@@ -80,6 +88,7 @@ impl<T: Clone> From<Format<Compact, T>> for WithTraceIds<Format<Compact, T>> {
     }
 }
 
+#[cfg(feature = "tracing-pretty")]
 impl<T: Clone> From<Format<Pretty, T>> for WithTraceIds<Format<Pretty, T>> {
     fn from(format: Format<Pretty, T>) -> Self {
         Self::text(format)
@@ -145,7 +154,7 @@ impl Ids {
     fn current(event: &Event<'_>) -> Option<Self> {
         // The API logs that a thread has too many contexts while it changes them, and would panic
         // if it were asked for the current one.
-        if event.metadata().target() == "opentelemetry" {
+        if event.metadata().target() == "opentelemetry" || !current::is_reachable() {
             return None;
         }
         Context::map_current(|context| {
@@ -255,21 +264,19 @@ impl<'a> Object<'a> {
     }
 
     fn read_string(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' => self.escaped = true,
-            b'"' => {
-                self.in_string = false;
-                let name = self.name.get(..self.len).unwrap_or_default();
-                self.is_taken |= self.is_name && [&b"trace_id"[..], b"span_id"].contains(&name);
+        if byte == b'"' && !self.escaped {
+            self.in_string = false;
+            let name = self.name.get(..self.len).unwrap_or_default();
+            self.is_taken |= self.is_name && [&b"trace_id"[..], b"span_id"].contains(&name);
+            return;
+        }
+        self.escaped = byte == b'\\' && !self.escaped;
+        // As it is written: neither of the names needs an escape.
+        if self.is_name {
+            if let Some(place) = self.name.get_mut(self.len) {
+                *place = byte;
             }
-            _ if self.is_name => {
-                if let Some(place) = self.name.get_mut(self.len) {
-                    *place = byte;
-                }
-                self.len += 1;
-            }
-            _ => {}
+            self.len += 1;
         }
     }
 }

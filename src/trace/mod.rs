@@ -19,23 +19,25 @@
 //!
 //! # Where to put the layer
 //!
-//! A server's: outermost, so that the span covers everything that is done for the request. With axum that is
-//! the layer added last, by `Router::layer`: there the matched route is known, and it becomes
-//! `http.route` and part of the span's name. Routes added after it are not traced. A layer around
-//! the whole router sees requests before they are routed, and names its spans by the method alone.
+//! A server's: outermost, so that the span covers everything that is done for the request. With
+//! axum that is the layer added last, by `Router::layer`: there the matched route is known, and it
+//! becomes `http.route` and part of the span's name. Routes added after it are not traced. A layer
+//! around the whole router sees requests before they are routed, and names its spans by the method
+//! alone.
 //! `axum::serve` takes no response body but its own; there, put the layered router into another:
 //! `Router::new().fallback_service(layer.layer(app))`.
 //! With tonic use `Server::layer`, or wrap one service: the layered service keeps its gRPC name.
 //! Where tonic takes an interceptor and no layer there is `TraceInterceptor`, which records nothing.
 //!
 //! The layer asks little: the response body is a `Body`, and the errors of body and service can be
-//! displayed. It boxes nothing, and `Clone`, `Send` and `'static` are the inner service's own.
+//! displayed and are `'static`, so that those of known types can be looked into. It boxes nothing,
+//! and `Clone`, `Send` and `'static` are the inner service's own.
 //!
 //! # Which trace a request belongs to
 //!
-//! At a server, that of its `traceparent`. Without a valid one, that of the span in the OpenTelemetry `Context`
-//! in which the layer is called; without that, a new one. A layer inside another, or inside any
-//! other span of the same trace, continues that span.
+//! At a server, that of its `traceparent`. Without a valid one, that of the span in the
+//! OpenTelemetry `Context` in which the layer is called; without that, a new one. A layer inside
+//! another, or inside any other span of the same trace, continues that span.
 //!
 //! # When a span ends
 //!
@@ -81,9 +83,9 @@
 //!
 //! # What is measured
 //!
-//! Nothing, until [`TraceLayer::metrics`](TraceLayer#method.metrics) gives the layer an OpenTelemetry meter provider (cargo
-//! feature `metrics`). Then every request counts, also one that is not recorded, and also when
-//! tracing is disabled:
+//! Nothing, until [`TraceLayer::metrics`](TraceLayer#method.metrics) gives the layer an
+//! OpenTelemetry meter provider (cargo feature `metrics`). Then every request counts, also one that
+//! is not recorded, and also when tracing is disabled:
 //!
 //! | instrument, unit | attributes |
 //! |---|---|
@@ -91,12 +93,16 @@
 //! | `http.server.active_requests`, up-down counter, `{request}` | `http.request.method`, `url.scheme` |
 //! | `http.server.request.body.size`, `http.server.response.body.size`, histograms, `By`; only with [`TraceLayer::body_size_metrics`](TraceLayer#method.body_size_metrics) | as the duration |
 //! | `rpc.server.call.duration`, histogram, `s` | `rpc.system.name`, `rpc.method`, `rpc.response.status_code`, `error.type` |
+//! | `http.client.request.duration`, histogram, `s` | `http.request.method`, `server.address`, `server.port`, `http.response.status_code`, `error.type`, `network.protocol.version` |
+//! | `http.client.request.body.size`, `http.client.response.body.size`, as the server's | as the duration |
+//! | `rpc.client.call.duration`, histogram, `s` | `rpc.system.name`, `rpc.method`, `server.address`, `server.port`, `rpc.response.status_code`, `error.type` |
 //!
 //! A gRPC call counts as a call and not as an HTTP request. A duration is that of the span, if
 //! there is one, to the nanosecond, and so is `error.type`. A request is active for as long as its
 //! span would last, however it ends.
 //!
-//! An attribute of a metric must not take any value that a client likes, as one of a span may:
+//! At a server, an attribute of a metric must not take any value that a client likes, as one of a
+//! span may:
 //!
 //! - `url.scheme` is `https` where the request says so, otherwise `http`;
 //! - `rpc.method` is `_OTHER` when the call ends with `UNIMPLEMENTED`, as then the client may have
@@ -106,7 +112,8 @@
 //! - `server.address` and `server.port` are left out.
 //!
 //! The attribute sets are kept ready, so that measuring allocates nothing once they have been seen:
-//! those of up to 1024 combinations of method, route, scheme and version, with up to 24 ends each.
+//! those of up to 1024 combinations of method, route and scheme, or at a client of method and
+//! address, with up to 24 ends each.
 //! What goes beyond is measured all the same, at the price of making the set each time.
 //!
 //! # What the service sees
@@ -120,7 +127,7 @@
 //!
 //! Inside a span of the service's own, such as that of a function with `#[tracing::instrument]`,
 //! `Context::current()` has that one, and
-//! [`TraceContext::server_span`](crate::TraceContext::server_span) has the layer's.
+//! [`TraceContext::server_context`](crate::TraceContext::server_context) has the layer's.
 //!
 //! The response to a sampled request has the span's [`TraceContext`](crate::TraceContext) in its
 //! extensions, and names its ids in a [header](crate::ResponseHeader), unless the span is inside
@@ -195,9 +202,10 @@
 //! A gRPC call has these words only where its status is `UNKNOWN`, which tells nothing. A refused
 //! connection is `UNAVAILABLE` to tonic's callers, and so it is in the span.
 //!
-//! The types of errors that can be looked into are `std::io`'s and boxed ones; with the features
-//! `grpc`, `http`, `tonic-channel` or `reqwest` those of hyper and hyper-util; tonic's with
-//! `tonic-channel`; reqwest's with `reqwest`; and [those that the layer is told of](TraceLayer::error).
+//! The types of errors that can be looked into are `std::io`'s and `Box<dyn Error + Send + Sync>`;
+//! with the features `grpc`, `http`, `tonic-channel` or `reqwest` those of hyper and hyper-util;
+//! tonic's with `tonic-channel`; reqwest's with `reqwest`; and
+//! [those that the layer is told of](TraceLayer::known_error).
 //! Of all others only the text is known.
 //!
 //! ## What a client span says
@@ -214,7 +222,7 @@
 //!
 //! The response has the span's [`TraceContext`](crate::TraceContext) in its extensions; its headers
 //! are the server's. While the client runs, its span stands in the OpenTelemetry `Context`, so a
-//! layer below nests; [`TraceContext::server_span`](crate::TraceContext::server_span) stays the
+//! layer below nests; [`TraceContext::server_context`](crate::TraceContext::server_context) stays the
 //! server's.
 //!
 //! ## Retries
@@ -269,7 +277,7 @@
 //!
 //! reqwest follows redirects and retries by itself, where no layer sees them: one span for the whole
 //! call, with the URL that was asked for first. Its requests show no extensions, so their parent is
-//! the current context's.
+//! the current context's. A server layer around reqwest does nothing.
 //!
 //! # What is never traced
 //!
@@ -300,7 +308,7 @@ mod pool;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod semconv;
-mod server_span;
+mod server_context;
 mod service;
 mod span;
 mod trust;

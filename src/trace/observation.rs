@@ -7,10 +7,10 @@ use opentelemetry::Context;
 
 use super::cause::Cause;
 use super::exchange::{End, Exchange};
-use super::layer::{Settings, Side};
+use super::layer::Settings;
 use super::metrics::Measured;
 use super::semconv::{Protocol, RequestHead};
-use super::server_span::{self, Entered, Serving};
+use super::server_context::{self, Entered, Serving};
 
 /// Moves with the request: from the service into the future, from there into the body.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub(super) enum Observation {
     #[default]
     Off,
     /// The trace goes on through this process, in this context, and nothing is to be ended: not
-    /// sampled, or over.
-    Unrecorded(Side, Context),
+    /// sampled, not for us to record, or over.
+    Unrecorded(Serving<'static>, Context),
     /// Something is to be ended when the response has.
     Live(Exchange),
 }
@@ -49,12 +49,7 @@ impl Observation {
     pub(super) fn enter(&mut self) -> Option<Entered> {
         match self {
             Self::Off => None,
-            Self::Unrecorded(Side::Server, context) => {
-                Some(server_span::enter(context, Serving::Unrecorded))
-            }
-            Self::Unrecorded(Side::Client, context) => {
-                Some(server_span::enter(context, Serving::AsBefore))
-            }
+            Self::Unrecorded(serving, context) => Some(server_context::enter(context, *serving)),
             Self::Live(exchange) => exchange.enter(),
         }
     }
@@ -70,8 +65,8 @@ impl Observation {
     pub(super) fn end(&mut self, end: End<'_>) {
         *self = match std::mem::take(self) {
             Self::Live(exchange) => {
-                let side = exchange.side();
-                exchange.end(end).map_or(Self::Off, |context| Self::Unrecorded(side, context))
+                let serving = exchange.serving_unrecorded();
+                exchange.end(end).map_or(Self::Off, |context| Self::Unrecorded(serving, context))
             }
             other => other,
         };

@@ -11,11 +11,14 @@ use opentelemetry::trace::{SpanId, TraceContextExt};
 use super::decision::{is_otlp, unrecorded};
 use super::exchange::Exchange;
 use super::head::RequestHead;
-use super::layer::{Recording, Role, Settings, Side};
+use super::layer::{Recording, Role, Settings};
 use super::observation::Observation;
 use super::semconv::Protocol;
+use super::server_context::Serving;
 use super::span::{ActiveSpan, Place};
-use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, ids, inject_baggage};
+use crate::context::{
+    BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids, inject_baggage,
+};
 use crate::record::Remote;
 use crate::sampling::hand_on;
 
@@ -62,7 +65,7 @@ impl Outgoing {
         extensions: &Extensions,
         headers: &mut HeaderMap,
     ) -> Option<Self> {
-        if is_otlp(method, path) || Context::is_current_telemetry_suppressed() {
+        if is_otlp(method, path) || current::is_suppressed() {
             return None;
         }
         let with_baggage = matches!(settings.role, Role::Client { propagate_baggage: true });
@@ -136,7 +139,7 @@ impl Outgoing {
     pub(super) fn start(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
         let observation = match self {
             Self::Alone => Observation::Off,
-            Self::Unrecorded(_, context) => Observation::Unrecorded(Side::Client, context),
+            Self::Unrecorded(_, context) => Observation::Unrecorded(Serving::AsBefore, context),
             Self::Recorded(trace_context, context, parent) => {
                 let started = settings.intake.clock().ticks();
                 let protocol = Protocol::of(request.method, request.headers);

@@ -10,7 +10,6 @@ use super::TracingService;
 use crate::config::{Settings, env};
 use crate::context::ids;
 use crate::pipeline::{self, SharedResource};
-use crate::record::encode_resource;
 use crate::trace::{SCOPE, VERSION};
 
 impl TracingService {
@@ -26,6 +25,9 @@ impl TracingService {
     /// wherever that came from. Not so `service.name`, which is settled at start, because backends
     /// would take the spans for those of two services; it is left out, with a warning, and so is
     /// an empty name. With tracing disabled nothing happens.
+    ///
+    /// All attributes together may take 32 KiB, because every request begins with them. Of those
+    /// that come last, what does not fit is left out, with a warning.
     ///
     /// # Example: an id that the process is given when it has joined its cluster
     ///
@@ -44,6 +46,27 @@ impl TracingService {
     /// let host_id = join_cluster().await;
     /// tracing.set_resource_attributes([KeyValue::new("host.id", host_id)]);
     /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Example: joining a cluster while requests are served
+    ///
+    /// Only who owns the service can shut it down, so what runs beside `main` borrows it. A task
+    /// that is spawned has an `Arc` instead, and `Arc::into_inner` gives the service back once that
+    /// task has ended.
+    ///
+    /// ```no_run
+    /// # async fn join_cluster() -> String { String::new() }
+    /// # async fn serve() {}
+    /// # async fn run(tracing: tower_otlp::TracingService) {
+    /// # use std::time::Duration;
+    /// # use tower_otlp::opentelemetry::KeyValue;
+    /// let join = async {
+    ///     let host_id = join_cluster().await;
+    ///     tracing.set_resource_attributes([KeyValue::new("host.id", host_id)]);
+    /// };
+    /// tokio::join!(join, serve());
+    /// tracing.shutdown(Duration::from_secs(5)).await;
     /// # }
     /// ```
     pub fn set_resource_attributes(&self, attributes: impl IntoIterator<Item = KeyValue>) {
@@ -85,7 +108,7 @@ impl Resource {
         put_all(&mut attributes, from_environment);
         put_all(&mut attributes, settings.resource_attributes().iter().cloned());
         put_all(&mut attributes, [KeyValue::new(SERVICE_NAME, name)]);
-        let encoded = SharedResource::new(encode_resource(&attributes, ""));
+        let encoded = SharedResource::of(&mut attributes, "");
         Self { attributes: Mutex::new(attributes), encoded }
     }
 
@@ -104,7 +127,7 @@ impl Resource {
         let mut all = self.attributes.lock().unwrap_or_else(PoisonError::into_inner);
         put_all(&mut all, attributes);
         // Still locked, so that of two calls at once the later one is the one that is sent.
-        self.encoded.set(encode_resource(&all, ""));
+        self.encoded.set_to(&mut all, "");
     }
 
     pub(super) fn shared(&self) -> SharedResource {

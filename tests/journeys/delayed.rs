@@ -55,6 +55,21 @@ async fn what_was_recorded_before_the_service_knew_who_it_is_says_so_all_the_sam
 }
 
 #[tokio::test]
+async fn a_test_sees_what_was_held_in_the_order_in_which_it_ended() {
+    let (tracing, mut spans) = start(Some(FOREVER));
+    let provider = tracing.tracer_provider();
+    for _ in 0..3 {
+        provider.tracer("app").in_span("join", |_| {});
+        serve(&tracing);
+    }
+    tracing.set_resource_attributes([]);
+    for name in ["join", "GET"].repeat(3) {
+        assert_eq!(next(&mut spans).await.name, name);
+    }
+    all(tracing, spans).await;
+}
+
+#[tokio::test]
 async fn a_service_that_never_learns_who_it_is_exports_all_the_same() {
     type End = fn(&TracingService);
     // Wait; what ends it; value; reason.

@@ -1,13 +1,20 @@
 //! Calls to a tonic server, by a tonic client.
 
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
 use axum::routing::{any, post};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use http::{Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http_body::Frame;
 use opentelemetry::Value;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -17,7 +24,7 @@ use tower::{BoxError, Layer, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_otlp::{TraceLayer, TracingService};
 
-use crate::support::body::{Watched, conducted, data};
+use crate::support::body::{Watched, conducted, data, frames};
 use crate::support::echo::{Client, Echo, Mute, serve};
 use crate::support::server::{self, VERSIONS};
 use crate::support::spans::{Moments, assert_none_yet, next, next_summary, summary, text};
@@ -164,8 +171,67 @@ async fn every_call_ends_its_span_with_the_status_that_its_client_sees() {
         assert_eq!((received.len(), received_code), (count, code), "{path} {messages:?}");
         assert_eq!(text(&span, "rpc.system.name").as_deref(), Some("grpc"), "{path}");
         assert_eq!(text(&span, "rpc.method").as_deref(), path.strip_prefix('/'), "{path}");
+        assert!(span.events.is_empty(), "{path}: messages are no events");
         if path.starts_with("/test.Echo") && !path.ends_with("Nothing") {
             moments.assert_within(&span);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_code_is_named_and_those_that_are_the_server_s_fault_are_errors() {
+    // Code on the wire, name, whether it is an error of the server.
+    let rows = [
+        ("0", "OK", false),
+        ("1", "CANCELLED", false),
+        ("2", "UNKNOWN", true),
+        ("3", "INVALID_ARGUMENT", false),
+        ("4", "DEADLINE_EXCEEDED", true),
+        ("5", "NOT_FOUND", false),
+        ("6", "ALREADY_EXISTS", false),
+        ("7", "PERMISSION_DENIED", false),
+        ("8", "RESOURCE_EXHAUSTED", false),
+        ("9", "FAILED_PRECONDITION", false),
+        ("10", "ABORTED", false),
+        ("11", "OUT_OF_RANGE", false),
+        ("12", "UNIMPLEMENTED", true),
+        ("13", "INTERNAL", true),
+        ("14", "UNAVAILABLE", true),
+        ("15", "DATA_LOSS", true),
+        ("16", "UNAUTHENTICATED", false),
+        ("17", "UNKNOWN", true),
+        ("99", "UNKNOWN", true),
+    ];
+    let (tracing, mut spans) = TracingService::in_memory();
+    let respond = async |Path((place, code)): Path<(String, String)>| {
+        let mut status = HeaderMap::new();
+        status.insert("grpc-status", code.parse().unwrap());
+        status.insert("grpc-message", HeaderValue::from_static("as%20told"));
+        let mut response = Response::new(Body::empty());
+        if place == "head" {
+            *response.headers_mut() = status;
+        } else {
+            *response.body_mut() = frames([data("\0\0\0\0\0"), Frame::trailers(status)]);
+        }
+        response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        response
+    };
+    let app = Router::new().route("/{place}/{code}", post(respond));
+    let address = server::serve(app.layer(TraceLayer::server(&tracing))).await;
+    let mut client = Client::connect(address).await;
+
+    for (code, name, is_error) in rows {
+        for place in ["head", "trailers"] {
+            let path = format!("/{place}/{code}").leak();
+            let (_, received) = client.call(path, &["a"]).await;
+            if (place, code) != ("head", "0") {
+                assert_eq!(received, Code::from_bytes(code.as_bytes()), "{path}");
+            }
+
+            let told = if is_error { "error: as told" } else { "unset" };
+            let error_type = if is_error { name } else { "-" };
+            let expected = format!("Server | {place}/{code} | {name} | {told} | {error_type}");
+            assert_eq!(next_summary(&mut spans).await, expected);
         }
     }
 }
@@ -238,6 +304,66 @@ async fn a_client_that_goes_away_amid_a_call_has_cancelled_which_is_no_error() {
     let span = next(&mut spans).await;
     assert_eq!(summary(&span), "Server | test.Echo/Count | CANCELLED | unset | -");
     moments.assert_within(&span);
+}
+
+/// Whoever sees it first: the server, which drops the response, or the handler, which reads on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_call_that_is_reset_while_both_sides_send_was_cancelled() {
+    /// A hundred messages.
+    fn messages() -> Bytes {
+        b"\0\0\0\0\x07\x0a\x05again".repeat(100).into()
+    }
+
+    /// Sends and receives, until so many frames have come. tonic's client does not reset a call
+    /// whose request it still sends.
+    async fn chat(address: SocketAddr, frames: usize) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = Request::post(format!("http://{address}/test.Echo/Chat"))
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        let (response, mut sending) = client.send_request(request, false).unwrap();
+        let sends = async {
+            loop {
+                sending.reserve_capacity(messages().len());
+                poll_fn(|cx| sending.poll_capacity(cx)).await.unwrap().unwrap();
+                sending.send_data(messages(), false).unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let receives = async {
+            let mut body = response.await.unwrap().into_body();
+            for _ in 0..frames {
+                let data = body.data().await.unwrap().unwrap();
+                body.flow_control().release_capacity(data.len()).unwrap();
+            }
+            body
+        };
+        let body = tokio::select! {
+            () = sends => unreachable!("it goes on for ever"),
+            body = receives => body,
+        };
+        sending.send_reset(h2::Reason::CANCEL);
+        drop((client, sending, body));
+        connection.await.unwrap().unwrap();
+    }
+
+    const CALLS: usize = 50;
+    let (tracing, mut spans) = TracingService::in_memory();
+    let server = Server::builder().layer(TraceLayer::server(&tracing)).add_service(Echo::default());
+    let address = serve(server).await;
+
+    let calls: Vec<_> = (0..CALLS).map(|call| tokio::spawn(chat(address, call % 10))).collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    for _ in 0..CALLS {
+        let span = next_summary(&mut spans).await;
+        assert_eq!(span, "Server | test.Echo/Chat | CANCELLED | unset | -");
+    }
+    assert_none_yet(&tracing, &mut spans).await;
 }
 
 #[tokio::test]

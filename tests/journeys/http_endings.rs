@@ -1,18 +1,27 @@
 //! Responses that do not come to their end: errors, clients that go away, panics. And those that
 //! turn into something else.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get as get_route;
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::{FutureExt, stream};
 use http::{Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tower::timeout::Timeout;
@@ -23,7 +32,9 @@ use tower_otlp::{TraceLayer, TracingService};
 use crate::support::body::{Conductor, Watched, conducted, data};
 use crate::support::panic_quietly;
 use crate::support::server::{Client, VERSIONS, fetch, get, request, serve};
-use crate::support::spans::{Moments, assert_none_yet, next, next_summary, summary};
+use crate::support::spans::{
+    Moments, PATIENCE, assert_none_yet, at_rate, next, next_summary, summary,
+};
 
 #[tokio::test]
 async fn an_error_of_the_body_is_the_spans_error() {
@@ -231,6 +242,73 @@ async fn a_panic_of_the_body_is_seen() {
     }
 }
 
+/// What a body says of itself is asked for when the head has come, and after each frame.
+#[tokio::test]
+async fn a_panic_of_what_a_body_says_of_itself_is_seen_and_is_within_the_span() {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Panics {
+        InSizeHint,
+        InIsEndStream,
+        AfterAFrame,
+    }
+    struct Telling {
+        panics: Panics,
+        has_begun: bool,
+    }
+    impl http_body::Body for Telling {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut TaskContext<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.has_begun = true;
+            Poll::Ready(Some(Ok(data("half of"))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            Context::current().span().add_event("size_hint", Vec::new());
+            if self.panics == Panics::InSizeHint {
+                panic_quietly()
+            }
+            SizeHint::default()
+        }
+
+        fn is_end_stream(&self) -> bool {
+            Context::current().span().add_event("is_end_stream", Vec::new());
+            match self.panics {
+                Panics::InIsEndStream => panic_quietly(),
+                Panics::AfterAFrame if self.has_begun => panic_quietly(),
+                _ => false,
+            }
+        }
+    }
+
+    let rows = [
+        (Panics::InSizeHint, &["size_hint"][..]),
+        (Panics::InIsEndStream, &["size_hint", "is_end_stream"]),
+        (Panics::AfterAFrame, &["size_hint", "is_end_stream", "is_end_stream"]),
+    ];
+    for (panics, expected) in rows {
+        let (tracing, mut spans) = TracingService::in_memory();
+        let telling = service_fn(async |_: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(Telling { panics, has_begun: false }))
+        });
+        let fetched = async {
+            let response = TraceLayer::server(&tracing).layer(telling).oneshot(get("/")).await;
+            let mut body = Box::pin(response.unwrap().into_body());
+            body.frame().await.is_some()
+        };
+        assert!(AssertUnwindSafe(fetched).catch_unwind().await.is_err());
+
+        let span = next(&mut spans).await;
+        assert_eq!(summary(&span), "Server | GET | 200 | error | panic", "{expected:?}");
+        let asked: Vec<_> = span.events.iter().map(|event| event.name.as_str()).collect();
+        assert_eq!(asked, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_timeout_inside_is_an_error_of_the_service_and_one_outside_cancels() {
     let (tracing, mut spans) = TracingService::in_memory();
@@ -294,6 +372,59 @@ async fn an_upgrade_ends_the_span_at_the_head_and_the_tunnel_lives_on() {
         tunnel.read_exact(&mut echoed).await.unwrap();
         assert_eq!(&echoed, b"ping", "{version:?} {method}: the tunnel works");
     }
+}
+
+/// The thread's locals are destroyed in the opposite order to that in which they were made: those
+/// of OpenTelemetry before what the thread held already.
+#[test]
+fn a_thread_that_ends_ends_the_spans_of_what_it_holds() {
+    thread_local! {
+        static HELD: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+    }
+    /// Sends a request.
+    struct Farewell<S: Service<Request<Body>> + Clone>(S);
+    impl<S: Service<Request<Body>> + Clone> Drop for Farewell<S> {
+        fn drop(&mut self) {
+            drop(self.0.clone().oneshot(get("/")).now_or_never());
+        }
+    }
+
+    let (recorded, mut spans) = TracingService::in_memory();
+    let (unrecorded, _none) = at_rate(0);
+    for tracing in [&recorded, &unrecorded] {
+        let (server, client) = (TraceLayer::server(tracing), TraceLayer::client(tracing));
+        let thread = std::thread::spawn(move || {
+            HELD.with_borrow_mut(|held| {
+                let never = service_fn(|_: Request<Body>| {
+                    std::future::pending::<Result<Response<Body>, Infallible>>()
+                });
+                let never = server.layer(client.layer(never));
+                let mut future = Box::pin(never.oneshot(get("/")));
+                assert!((&mut future).now_or_never().is_none());
+                let streaming = service_fn(async |_: Request<Body>| {
+                    let body = stream::pending::<Result<&str, Infallible>>();
+                    Ok::<_, Infallible>(Response::new(Body::from_stream(body)))
+                });
+                let streaming = server.layer(client.layer(streaming));
+                let response = streaming.clone().oneshot(get("/")).now_or_never().unwrap();
+                held.push(Box::new(future));
+                held.push(Box::new(response));
+                held.push(Box::new(Farewell(streaming)));
+            });
+        });
+        thread.join().unwrap();
+    }
+
+    assert_eq!(recorded.shutdown_blocking(PATIENCE).pending, 0);
+    let mut ended: Vec<_> = spans.take().iter().map(summary).collect();
+    ended.sort_unstable();
+    let expected = [
+        "Client | GET | - | unset | -",
+        "Client | GET | 200 | unset | -",
+        "Server | GET | - | error | cancelled",
+        "Server | GET | 200 | error | cancelled",
+    ];
+    assert_eq!(ended, expected, "and none is begun where there is no context");
 }
 
 /// Each row with each version of HTTP.

@@ -30,6 +30,8 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 /// What a handler sees.
 struct Seen {
     span: SpanContext,
+    /// The request's own, if it is recorded.
+    server: Option<SpanId>,
     context: Option<TraceContext>,
     user: Option<String>,
 }
@@ -38,6 +40,7 @@ impl Seen {
     fn now() -> Self {
         Context::map_current(|context| Self {
             span: context.span().span_context().clone(),
+            server: TraceContext::server_context().map(|cx| cx.span().span_context().span_id()),
             context: TraceContext::current(),
             user: context.baggage().get("user").map(ToString::to_string),
         })
@@ -343,12 +346,14 @@ async fn a_layer_that_is_disabled_hides_nothing_of_the_other() {
     assert_eq!(inner[0].parent_span_id.unwrap().to_string(), PARENT);
     assert_eq!(inner[0].flags, 0x301, "the caller is still in another process");
     assert_eq!((seen.span.span_id(), seen.user.as_deref()), (inner[0].span_id, Some("ann")));
+    assert_eq!(seen.server, Some(inner[0].span_id));
     assert_eq!(named.len(), 1, "{named:?}");
 
     let (named, seen, [outer, inner]) = visit_both(at_rate(0), disabled(), &headers).await;
     assert!(inner.is_empty());
     assert_eq!(outer[0].parent_span_id.unwrap().to_string(), PARENT);
     assert_eq!(seen.span.span_id(), outer[0].span_id, "what the handler calls is the span's child");
+    assert_eq!(seen.server, Some(outer[0].span_id), "it is being served, by the outer layer");
     assert_eq!(seen.user.as_deref(), Some("ann"));
     assert_eq!(named.len(), 1, "{named:?}");
 }

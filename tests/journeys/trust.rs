@@ -239,7 +239,7 @@ async fn rules_go_before_the_rate_and_the_first_that_matches_counts() {
     let paths: Vec<_> = all(tracing, spans)
         .await
         .iter()
-        .map(|span| span.attribute("url.path").map_or(span.name.clone(), Value::to_string))
+        .map(|span| span.attribute("url.path").map_or_else(|| span.name.clone(), Value::to_string))
         .collect();
     assert_eq!(paths, ["/healthzy", "/orders/1", "/other", "/healthz", "nightly"]);
 }
@@ -275,7 +275,8 @@ async fn a_trace_says_by_which_threshold_it_was_sampled_and_no_untruth_is_handed
     let sampled = format!("00-{TRACE}-{PARENT}-03");
     let unsampled = format!("00-{TRACE}-{PARENT}-02");
     // The last 56 bits of the trace id are 48eb211c80319c, with one digit of zero before them.
-    let rows: [(u32, Option<&str>, &str, Option<&str>, &str); 7] = [
+    type Row<'a> = (u32, Option<&'a str>, &'a str, Option<&'a str>, &'a str);
+    let rows: [Row<'_>; 7] = [
         (ALWAYS, None, "", Some("ot=th:0"), "all are sampled"),
         (0, None, "", None, "nothing is sampled, nothing said"),
         (0, Some(&sampled), "ot=th:4,a=1", Some("ot=th:4,a=1"), "consistent"),

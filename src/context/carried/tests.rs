@@ -50,6 +50,23 @@ fn an_outgoing_call_carries_what_came_in() {
 }
 
 #[test]
+fn a_caller_can_be_made_the_remote_parent_of_what_is_current() {
+    #[derive(Debug, PartialEq)]
+    struct OfTheProgram;
+
+    let caller =
+        context(&[("traceparent", CALLER), ("tracestate", "a@@b=1,c=2"), ("baggage", "b=%31")]);
+    let (_, current) = serve(&[("traceparent", OTHER), ("tracestate", "d=3")]);
+    let _guard = current.with_value(OfTheProgram).attach();
+    let parent = caller.to_opentelemetry();
+    assert_eq!(TraceContext::of(&parent).as_ref(), Some(&caller), "sent on as it came");
+    assert!(parent.span().span_context().is_remote());
+    assert_eq!(parent.baggage().get("b").unwrap().as_str(), "1");
+    assert_eq!(parent.get(), Some(&OfTheProgram));
+    assert_ne!(TraceContext::current(), Some(caller), "nothing is activated");
+}
+
+#[test]
 fn a_child_of_the_sdk_carries_on_what_it_cannot_hold() {
     let random = format!("{}02", &CALLER[..53]);
     let (server, cx) = serve(&[("traceparent", &random), ("tracestate", "a@@b=1")]);

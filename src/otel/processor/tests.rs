@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{
-    Span as _, SpanContext, SpanKind, Status, TraceFlags, Tracer, TracerProvider,
+    Span as _, SpanContext, SpanKind, Status, TraceContextExt, TraceFlags, Tracer, TracerProvider,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as ProtoValue;
@@ -24,6 +24,8 @@ use super::*;
 use crate::pipeline::{
     Batch, BatchLimits, BufferLimits, Failure, Outcome, Pipeline, SharedResource, Sink,
 };
+use crate::record::encode_resource;
+use crate::{PerMillionSampler, SamplingRate};
 
 #[test]
 fn only_sampled_spans_are_exported() {
@@ -77,18 +79,28 @@ fn a_provider_that_records_more_than_it_samples_exports_what_is_sampled() {
 /// context that could say to be silent.
 #[test]
 fn what_an_exporter_does_is_not_traced_even_where_suppression_does_not_reach() {
-    #[derive(Clone, Debug)]
-    struct Traced(Arc<OnceLock<SdkTracer>>);
+    #[derive(Clone, Debug, Default)]
+    struct Traced(Arc<OnceLock<SdkTracer>>, Arc<Mutex<Vec<bool>>>);
+    impl Traced {
+        fn span(&self, parent: &Context) {
+            let span = self.0.get().unwrap().start_with_context("of an export", parent);
+            self.1.lock().unwrap().push(span.is_recording());
+        }
+    }
     impl Sink for Traced {
         fn export<'a>(&'a self, _: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
-            let span = |name, tracer: &SdkTracer| {
-                let span = tracer.start_with_context(name, &Context::new());
-                assert!(span.span_context().is_sampled());
-            };
             Box::pin(async move {
-                let tracer = self.0.get().unwrap().clone();
-                span("on the exporter's thread", &tracer);
-                let blocking = tokio::task::spawn_blocking(move || span("on another", &tracer));
+                self.span(&Context::new());
+                let sampled = SpanContext::new(
+                    1_u128.into(),
+                    1_u64.into(),
+                    TraceFlags::SAMPLED,
+                    true,
+                    TraceState::NONE,
+                );
+                self.span(&Context::new().with_remote_span_context(sampled));
+                let this = self.clone();
+                let blocking = tokio::task::spawn_blocking(move || this.span(&Context::new()));
                 blocking.await.unwrap();
                 Outcome::DELIVERED
             })
@@ -99,18 +111,27 @@ fn what_an_exporter_does_is_not_traced_even_where_suppression_does_not_reach() {
         }
     }
 
-    let sink = Traced(Arc::default());
-    let sender = Box::new(sink.clone());
-    let pipeline =
-        Pipeline::start(sender, BufferLimits::default(), BatchLimits::default(), None).unwrap();
-    let provider = SdkTracerProvider::builder()
-        .with_span_processor(processor(&pipeline, Identity::Provider))
-        .build();
-    let tracer = sink.0.get_or_init(|| provider.tracer("test"));
-    for spans in 1..=3 {
-        tracer.in_span("a request", |_| {});
-        provider.force_flush().unwrap();
-        assert_eq!(pipeline.intake().stats().accepted, spans);
+    type Builder = opentelemetry_sdk::trace::TracerProviderBuilder;
+    type Row = (fn(Builder) -> Builder, bool);
+    let samplers: [Row; 2] = [
+        (|builder| builder.with_sampler(Sampler::AlwaysOn), true),
+        (|builder| builder.with_sampler(PerMillionSampler::new(SamplingRate::ALWAYS)), false),
+    ];
+    for (with_sampler, recorded) in samplers {
+        let sink = Traced::default();
+        let sender = Box::new(sink.clone());
+        let pipeline =
+            Pipeline::start(sender, BufferLimits::default(), BatchLimits::default(), None).unwrap();
+        let provider = with_sampler(SdkTracerProvider::builder())
+            .with_span_processor(processor(&pipeline, Identity::Provider))
+            .build();
+        let tracer = sink.0.get_or_init(|| provider.tracer("test"));
+        for spans in 1..=3 {
+            tracer.in_span("a request", |_| {});
+            provider.force_flush().unwrap();
+            assert_eq!(pipeline.intake().stats().accepted, spans);
+        }
+        assert_eq!(*sink.1.lock().unwrap(), [recorded; 3 * 3], "our sampler does not even try");
     }
 }
 

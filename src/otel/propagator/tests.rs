@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanContext, TraceFlags, TraceState};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
 use proptest::prelude::*;
 

@@ -1,5 +1,3 @@
-mod batch;
-
 use std::collections::HashSet;
 
 use super::super::ledger::Dropped;
@@ -19,7 +17,7 @@ fn a_chunk_is_sealed_when_it_has_its_number_of_spans() {
     ];
     for (spans, expected, why) in rows {
         push(&intake, &scope, spans);
-        let sealed = take_sealed(&intake);
+        let sealed = intake.take_sealed();
         assert_eq!(sealed.iter().map(|c| c.claim.spans()).collect::<Vec<_>>(), expected, "{why}");
     }
 }
@@ -39,10 +37,10 @@ fn a_chunk_is_sealed_before_it_would_outgrow_its_bytes() {
         let intake = Intake::new(BufferLimits { chunk_bytes: 28, ..BufferLimits::default() });
         let scope = Arc::default();
         spans.iter().for_each(|&len| intake.push(&scope, &vec![7; len]));
-        let sealed = take_sealed(&intake);
+        let sealed = intake.take_sealed();
         assert_eq!(sealed.iter().map(|c| c.bytes.len()).collect::<Vec<_>>(), expected, "{why}");
         intake.seal_all();
-        let all = sealed.into_iter().chain(take_sealed(&intake));
+        let all = sealed.into_iter().chain(intake.take_sealed());
         let all: Vec<_> = all.flat_map(|chunk| payloads(&chunk)).map(|span| span.len()).collect();
         assert_eq!(all, spans, "none is lost: {why}");
     }
@@ -52,16 +50,16 @@ fn a_chunk_is_sealed_before_it_would_outgrow_its_bytes() {
 fn whatever_waits_is_sealed_on_request_and_nothing_is_sealed_twice() {
     let intake = Intake::new(BufferLimits::default());
     intake.seal_all();
-    assert!(take_sealed(&intake).is_empty(), "nothing waits");
+    assert!(intake.take_sealed().is_empty(), "nothing waits");
 
     let scope = Arc::default();
     push(&intake, &scope, 2);
-    assert!(take_sealed(&intake).is_empty(), "two wait");
+    assert!(intake.take_sealed().is_empty(), "two wait");
     intake.seal_all();
     intake.seal_all();
-    let sealed = take_sealed(&intake);
+    let sealed = intake.take_sealed();
     assert_eq!(sealed.iter().map(|c| c.claim.spans()).collect::<Vec<_>>(), [2]);
-    assert!(take_sealed(&intake).is_empty(), "taken");
+    assert!(intake.take_sealed().is_empty(), "taken");
 }
 
 #[test]
@@ -70,7 +68,7 @@ fn spans_stay_in_the_order_in_which_they_ended() {
     let scope = Arc::default();
     (0..10u64).for_each(|n| intake.push(&scope, &n.to_be_bytes()));
     intake.seal_all();
-    let numbers: Vec<_> = take_sealed(&intake).iter().flat_map(numbers).collect();
+    let numbers: Vec<_> = intake.take_sealed().iter().flat_map(numbers).collect();
     assert_eq!(numbers, Vec::from_iter(0..10));
 }
 
@@ -81,13 +79,13 @@ fn each_scope_has_a_chunk_of_its_own() {
     for (n, scope) in [&b, &a, &b, &a, &a].into_iter().enumerate() {
         intake.push(scope, &(n as u64).to_be_bytes());
     }
-    let full = take_sealed(&intake);
+    let full = intake.take_sealed();
     assert_eq!(full.len(), 1, "that of a");
     assert!(Arc::ptr_eq(&full[0].scope, &a));
     assert_eq!(numbers(&full[0]), [1, 3, 4]);
 
     intake.seal_all();
-    let rest = take_sealed(&intake);
+    let rest = intake.take_sealed();
     assert_eq!(rest.len(), 1, "that of b");
     assert!(Arc::ptr_eq(&rest[0].scope, &b));
     assert_eq!(numbers(&rest[0]), [0, 2]);
@@ -103,7 +101,7 @@ fn a_span_larger_than_a_request_is_counted_and_leaves_the_others_alone() {
     let dropped = Dropped { too_large: 2, ..Dropped::default() };
     assert_eq!(intake.stats(), Stats { accepted: 4, dropped, pending: 2, ..Stats::default() });
     intake.seal_all();
-    assert_eq!(payloads(&take_sealed(&intake)[0]), [vec![7; 8], vec![]]);
+    assert_eq!(payloads(&intake.take_sealed()[0]), [vec![7; 8], vec![]]);
 }
 
 #[test]
@@ -123,7 +121,7 @@ fn the_budget_is_used_and_freed_to_the_byte() {
 
         intake.seal_all();
         assert_eq!(intake.ledger.bytes_used() as u64, 10 * fit + 2 * small, "of {budget} bytes");
-        settle(take_sealed(&intake));
+        settle(intake.take_sealed());
         assert_eq!(intake.ledger.bytes_used(), 0, "of {budget} bytes");
         let stats = intake.stats();
         assert_eq!((stats.pending, stats.delivered), (0, fit + small), "of {budget} bytes");
@@ -139,7 +137,7 @@ fn when_the_budget_is_used_up_the_newest_is_dropped() {
     let scope = Arc::default();
     (0..5u64).for_each(|n| intake.push(&scope, &n.to_be_bytes()));
     intake.seal_all();
-    assert_eq!(take_sealed(&intake).iter().flat_map(numbers).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(intake.take_sealed().iter().flat_map(numbers).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]
@@ -158,7 +156,7 @@ fn what_a_shard_took_of_the_budget_and_did_not_use_is_given_back() {
     push(&intake, &scope, 1);
     intake.close();
     assert_eq!(intake.ledger.bytes_used(), 60 + 50_004 + 10, "given back at the end, too");
-    settle(take_sealed(&intake));
+    settle(intake.take_sealed());
     assert_eq!(intake.ledger.bytes_used(), 0);
 }
 
@@ -178,9 +176,9 @@ fn a_closed_intake_hands_out_what_waited_and_counts_the_rest_as_shut_down() {
     let dropped = Dropped { shutdown: 42, ..Dropped::default() };
     assert_eq!(intake.stats(), Stats { accepted: 44, dropped, pending: 2, ..Stats::default() });
 
-    settle(take_sealed(&intake));
+    settle(intake.take_sealed());
     intake.seal_all();
-    assert!(take_sealed(&intake).is_empty(), "the refused ones are not kept");
+    assert!(intake.take_sealed().is_empty(), "the refused ones are not kept");
     assert_eq!(intake.stats(), Stats { accepted: 44, dropped, delivered: 2, ..Stats::default() });
 }
 
@@ -214,13 +212,13 @@ fn of_many_threads_every_span_is_in_one_counter_and_every_thread_keeps_its_order
                 intake.stats();
             assert_eq!(accepted, done + rejected + dropped.total() + pending, "at any moment");
             assert!(intake.ledger.bytes_used() <= 64 << 10);
-            let sealed = take_sealed(&intake);
+            let sealed = intake.take_sealed();
             delivered.extend(sealed.iter().flat_map(numbers));
             settle(sealed);
         }
     });
     intake.close();
-    let rest = take_sealed(&intake);
+    let rest = intake.take_sealed();
     delivered.extend(rest.iter().flat_map(numbers));
     settle(rest);
     push(&intake, &scopes[0], 3);
@@ -252,12 +250,6 @@ fn of_many_threads_every_span_is_in_one_counter_and_every_thread_keeps_its_order
 /// Ends spans that take 10 bytes each.
 fn push(intake: &Intake, scope: &Arc<Scope>, spans: usize) {
     (0..spans).for_each(|_| intake.push(scope, &[7; 8]));
-}
-
-fn take_sealed(intake: &Intake) -> Vec<Chunk> {
-    let mut queue = VecDeque::new();
-    intake.take_sealed(&mut queue);
-    queue.into()
 }
 
 fn settle(chunks: Vec<Chunk>) {

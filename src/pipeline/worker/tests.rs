@@ -3,6 +3,8 @@ mod hold;
 mod log;
 mod pipeline;
 
+use std::collections::VecDeque;
+
 use bench::{Answer, drive};
 
 use super::super::ledger::{Dropped, Stats};
@@ -161,6 +163,56 @@ async fn a_flush_waits_for_chunks_that_are_queued_and_may_go_out_with_later_ones
         merged.answer(Answer::DELIVERED);
         let stats = flush.await.unwrap();
         assert_eq!(stats, Stats { accepted: 6, delivered: 6, ..Stats::default() });
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_waits_for_its_own_chunks_whatever_goes_out_with_them() {
+    for panics in [false, true] {
+        drive(1, async |mut bench| {
+            bench.end_requests(1);
+            let first = bench.export().await;
+            bench.end_spans(2);
+            bench.end_spans_of_another(4);
+            let mut flush = bench.start_flush(Duration::from_secs(100));
+            bench.pass(Duration::from_secs(1)).await;
+            bench.end_spans(3);
+            bench.pass(Duration::from_secs(1)).await;
+            bench.end_spans_of_another(1);
+            bench.pass(Duration::from_secs(1)).await;
+
+            first.answer(Answer::DELIVERED);
+            for spans in [5, 5] {
+                assert!(flush.try_recv().is_err(), "{spans} are left");
+                let merged = bench.export().await;
+                assert_eq!(merged.spans, spans, "of one scope");
+                merged.answer(if panics { Answer::Panic } else { Answer::DELIVERED });
+            }
+            let start = Instant::now();
+            let stats = flush.await.unwrap();
+            assert_eq!(start.elapsed(), Duration::ZERO);
+            assert_eq!((stats.accepted, stats.pending), (11, 0));
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_does_not_wait_for_what_another_scope_has_later() {
+    drive(1, async |mut bench| {
+        bench.end_requests(1);
+        let first = bench.export().await;
+        bench.end_spans(2);
+        let flush = bench.start_flush(Duration::from_secs(100));
+        bench.pass(Duration::from_secs(1)).await;
+        bench.end_spans_of_another(4);
+        bench.end_spans(3);
+        bench.pass(Duration::from_secs(1)).await;
+        first.answer(Answer::DELIVERED);
+        bench.export().await.answer(Answer::DELIVERED);
+        let stats = flush.await.unwrap();
+        assert_eq!((stats.delivered, stats.pending), (6, 4));
     })
     .await;
 }

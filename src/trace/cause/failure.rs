@@ -120,9 +120,9 @@ fn io_failure(error: &io::Error, connecting: bool) -> Option<Failure> {
     match error.kind() {
         Kind::ConnectionRefused => Some(Failure::ConnectionRefused),
         Kind::TimedOut => Some(Failure::Timeout),
-        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
-            Some(Failure::ConnectionReset)
-        }
+        Kind::ConnectionReset | Kind::ConnectionAborted => Some(Failure::ConnectionReset),
+        // Also what h2 makes of a connection that ends too early.
+        Kind::BrokenPipe => Some(Failure::ConnectionClosed),
         // A connection carries no data before there is one: these are what rustls and its like
         // report of a handshake.
         Kind::InvalidData | Kind::UnexpectedEof if connecting => Some(Failure::Tls),

@@ -68,6 +68,31 @@ fn a_description_says_all_that_the_sources_say_and_nothing_twice() {
 }
 
 #[test]
+fn a_description_has_no_url_in_it_whoever_wrote_it() {
+    let cut = format!("x for url (http://h/?{}a)b", "b".repeat(5000));
+    let rows = [
+        (
+            "error sending request for url (http://u:pw@h/?sig=s)",
+            "error sending request",
+            "reqwest",
+        ),
+        ("shop: error for url (http://h/?sig=s): gone", "shop: error: gone", "amid the text"),
+        ("a for url (http://h/s), b for url (http://h/s)", "a, b", "two"),
+        ("shop (error for url (http://h/(s)?sig=s))", "shop (error", "with parentheses"),
+        ("x for url (http://h/(a)?sig=s", "x", "not closed"),
+        (&*cut, "x", "cut"),
+        ("x for url (", "x", "nothing comes"),
+        ("what is it for url (and all)?", "what is it all)?", "no URL"),
+    ];
+    for (text, expected, why) in rows {
+        assert_eq!(Cause::of(&text.to_owned(), &[]).text(), expected, "{why}");
+        let text = text.to_owned().leak();
+        let error = wrapped(text, wrapped(text, "the end"));
+        assert_eq!(Cause::of(&error, &[]).text(), format!("{expected}: the end"), "{why}");
+    }
+}
+
+#[test]
 fn a_circle_of_sources_ends() {
     #[derive(Debug)]
     struct Circle;
@@ -93,7 +118,7 @@ fn the_innermost_source_that_knows_says_what_happened() {
         (wrapped("x", io(Kind::ConnectionRefused)), Some("connection_refused"), "nobody listens"),
         (wrapped("x", io(Kind::TimedOut)), Some("timeout"), "of the system"),
         (wrapped("x", io(Kind::ConnectionReset)), Some("connection_reset"), "by the peer"),
-        (wrapped("x", io(Kind::BrokenPipe)), Some("connection_reset"), "seen while writing"),
+        (wrapped("x", io(Kind::BrokenPipe)), Some("connection_closed"), "seen while writing"),
         (wrapped("x", io(Kind::ConnectionAborted)), Some("connection_reset"), "by the system"),
         (wrapped("x", io(Kind::UnexpectedEof)), Some("connection_closed"), "amid a message"),
         (wrapped("x", io(Kind::InvalidData)), None, "what was read may be anything"),

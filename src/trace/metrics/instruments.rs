@@ -9,7 +9,7 @@ use crate::trace::{SCHEMA_URL, SCOPE, VERSION};
 #[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) http_duration: Histogram<f64>,
-    /// The conventions have one for servers; that for clients asks for more than a layer knows.
+    /// Of servers only: the one that the conventions have for clients is theirs to opt into.
     pub(super) active: Option<UpDownCounter<i64>>,
     // Bytes in floating point: a client may declare any length, and a sum of integers that
     // overflows is lost.

@@ -49,7 +49,7 @@ struct Head<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject<T> {
     Served { scheme: &'static str, route: Option<T> },
-    Sent { address: Option<(T, u16)> },
+    Sent { address: Option<(T, Option<u16>)> },
 }
 
 impl Default for AllSeries {
@@ -77,7 +77,7 @@ impl AllSeries {
         &self,
         request: &RequestHead<'_>,
         capture: &Capture,
-        address: Option<(&str, u16)>,
+        address: Option<(&str, Option<u16>)>,
     ) -> Series {
         self.of(Head { method: method(request, capture), subject: Subject::Sent { address } })
     }
@@ -166,7 +166,8 @@ impl Entry {
             Subject::Sent { address } => {
                 if let Some((host, port)) = address.clone() {
                     attributes.push(KeyValue::new("server.address", host));
-                    attributes.push(KeyValue::new("server.port", i64::from(port)));
+                    attributes
+                        .extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
                 }
             }
         }
@@ -244,10 +245,11 @@ mod tests {
                     network.protocol.version=1.1";
         for _ in 0..2 {
             let one = format!("{rest} server.address=a server.port=80");
-            assert_eq!(ended(Some(("a", 80))), one);
+            assert_eq!(ended(Some(("a", Some(80)))), one);
             let other_port = format!("{rest} server.address=a server.port=81");
-            assert_eq!(ended(Some(("a", 81))), other_port);
-            assert_eq!(ended(Some(("b", 80))), one.replace("=a ", "=b "), "another host");
+            assert_eq!(ended(Some(("a", Some(81)))), other_port);
+            assert_eq!(ended(Some(("b", Some(80)))), one.replace("=a ", "=b "), "another host");
+            assert_eq!(ended(Some(("/s", None))), format!("{rest} server.address=/s"), "a socket");
             assert_eq!(ended(None), rest, "nobody knows");
         }
     }

@@ -84,10 +84,50 @@ pub(super) fn verdict(status: GrpcStatus, end: End<'_>) -> Verdict<'_> {
 
 #[cfg(test)]
 mod tests {
-    use ::http::{HeaderMap, HeaderValue};
+    use ::http::{HeaderMap, HeaderValue, Request};
+    use opentelemetry::trace::{SpanId, SpanKind, TraceFlags, TraceId};
 
     use super::*;
+    use crate::record::{SpanHead, SpanLimits, decode_span};
     use crate::trace::cause::Cause;
+
+    #[test]
+    fn odd_paths_have_a_name_too() {
+        // Path, name, `rpc.method`, reason.
+        let rows = [
+            ("/pkg.Service/Method", "pkg.Service/Method", Some("pkg.Service/Method"), "usual"),
+            ("//method_only", "/method_only", Some("/method_only"), "the service is empty"),
+            ("/service_only/", "service_only/", Some("service_only/"), "the method is empty"),
+            ("/one", "one", Some("one"), "neither of the two"),
+            ("/a/b/c", "a/b/c", Some("a/b/c"), "more than two"),
+            ("/a/b?c=d", "a/b", Some("a/b"), "a query is no part of it"),
+            ("http://h/a/b", "a/b", Some("a/b"), "nor is an authority"),
+            ("/", "grpc", None, "nothing"),
+            ("//", "/", Some("/"), "both are empty"),
+            ("*", "*", Some("*"), "the server itself"),
+            ("h:1", "grpc", None, "an authority alone"),
+        ];
+        for (uri, name, method, reason) in rows {
+            let request = Request::post(uri).body(()).unwrap();
+            let mut span = SpanBuffer::default();
+            let head = SpanHead {
+                trace_id: TraceId::from(1),
+                span_id: SpanId::from(1),
+                flags: TraceFlags::SAMPLED,
+                tracestate: "",
+                parent: None,
+                kind: SpanKind::Server,
+                start_unix_nanos: 1,
+            };
+            span.start(&head, SpanLimits::default());
+            start(&mut span, &RequestHead::incoming(&request), &Terms::default());
+            let span = decode_span(span.finish_after(1));
+            assert_eq!(span.name, name, "{uri}: {reason}");
+            let found = span.attribute("rpc.method").map(ToString::to_string);
+            assert_eq!(found.as_deref(), method, "{uri}: {reason}");
+        }
+        assert!(Request::post("no_slash/method").body(()).is_err(), "`http` lets it not come here");
+    }
 
     #[test]
     fn every_end_has_its_status_and_verdict() {

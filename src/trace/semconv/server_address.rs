@@ -9,15 +9,24 @@ use crate::record::SpanBuffer;
 /// An address that the user of a layer has set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
-    pub(crate) address: String,
-    pub(crate) port: Option<u16>,
+    address: String,
+    port: Option<u16>,
+    /// Whether the address is a host's, and not the path of a socket or a target that names none.
+    is_host: bool,
 }
 
 impl ServerAddress {
+    pub(crate) fn new(address: String, port: Option<u16>) -> Self {
+        let is_host = !address.contains('/');
+        Self { address, port, is_host }
+    }
+
     /// The address in a target of gRPC ("gRPC Name Resolution"). What names no single host is kept
-    /// whole.
+    /// whole, but for what may be secret.
     pub(crate) fn of_target(target: &str) -> Self {
         let (scheme, rest) = match target.split_once(':') {
+            // A port that is a name: `localhost:grpc`. A scheme of gRPC has an address behind it.
+            Some((host, rest)) if is_port_name(rest) && !is_scheme(host) => ("", target),
             // A port or a second colon, not a scheme: `host:443`, `::1`.
             Some((_, rest)) if rest.starts_with(|c: char| c.is_ascii_digit() || c == ':') => {
                 ("", target)
@@ -25,37 +34,70 @@ impl ServerAddress {
             Some((scheme, rest)) => (scheme, rest),
             None => ("", target),
         };
+        let scheme = scheme.to_ascii_lowercase();
         // A target's own authority is the name server, a URL's the host.
         let after_authority =
             || rest.strip_prefix("//").map_or(Some(rest), |rest| Some(rest.split_once('/')?.1));
-        let host = match scheme {
-            "" => split_host_port(rest),
-            "dns" => after_authority().and_then(split_host_port),
+        let (host, is_host) = match &*scheme {
+            "" => (split_host_port(without_userinfo(rest)), true),
+            "dns" => (after_authority().map(authority_of).and_then(split_host_port), true),
             "http" | "https" => {
                 let default = if scheme == "https" { 443 } else { 80 };
-                let authority = rest.strip_prefix("//").and_then(|url| url.split('/').next());
-                let host_port = authority.map(without_userinfo).and_then(split_host_port);
-                host_port.map(|(host, port)| (host, port.or(Some(default))))
+                let host_port = rest.strip_prefix("//").map(authority_of).and_then(split_host_port);
+                (host_port.map(|(host, port)| (host, port.or(Some(default)))), true)
             }
-            "unix" | "unix-abstract" => after_path(rest),
-            _ if target.starts_with('[') => split_host_port(target),
-            _ => None,
+            "unix" | "unix-abstract" => (after_path(rest), false),
+            _ if target.starts_with('[') => (split_host_port(target), true),
+            _ => (None, false),
         };
-        let whole = (target, None);
-        let (address, port) = host.filter(|(host, _)| !host.contains('%')).unwrap_or(whole);
-        Self { address: address.to_owned(), port }
+        match host.filter(|(host, _)| !host.contains(['%', '@', '/', '?', '#']) || !is_host) {
+            Some((host, port)) => Self { address: host.to_owned(), port, is_host },
+            None => Self { address: without_secrets(target), port: None, is_host: false },
+        }
+    }
+
+    pub(super) fn is_host(&self) -> bool {
+        self.is_host
     }
 
     /// As it stands in a URL.
     pub(super) fn to_authority(&self) -> String {
-        let Self { address, port } = self;
-        let host = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+        let (address, port) = self.as_parts();
+        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
         port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
     }
 
     pub(super) fn as_parts(&self) -> (&str, Option<u16>) {
         (&self.address, self.port)
     }
+}
+
+/// The host and port that this begins with, without userinfo.
+fn authority_of(url: &str) -> &str {
+    without_userinfo(&url[..url.find(['/', '?', '#']).unwrap_or(url.len())])
+}
+
+fn before_query(text: &str) -> &str {
+    &text[..text.find(['?', '#']).unwrap_or(text.len())]
+}
+
+fn is_port_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Whether a target that begins so names its scheme, whatever comes.
+fn is_scheme(text: &str) -> bool {
+    const SCHEMES: [&str; 8] =
+        ["dns", "http", "https", "ipv4", "ipv6", "unix", "unix-abstract", "xds"];
+    SCHEMES.iter().any(|scheme| text.eq_ignore_ascii_case(scheme))
+}
+
+/// A target without its userinfo, query and fragment.
+fn without_secrets(target: &str) -> String {
+    let target = before_query(target);
+    let (before, rest) = target.split_at(target.find("//").map_or(0, |slashes| slashes + 2));
+    // A password may have slashes in it, though it should not.
+    format!("{before}{}", without_userinfo(rest))
 }
 
 /// The path of a socket: `unix:///absolute`, `unix:relative`.
@@ -140,6 +182,18 @@ mod tests {
             ("http://grpc.io:50051", "grpc.io", Some(50051), "as a tonic endpoint has it"),
             ("http://[::1]/", "::1", Some(80), "the default port"),
             ("https://user:secret@grpc.io/x", "grpc.io", Some(443), "without userinfo"),
+            ("https://grpc.io?token=secret", "grpc.io", Some(443), "without query"),
+            ("https://grpc.io#secret", "grpc.io", Some(443), "without fragment"),
+            ("dns:///grpc.io:443?token=secret", "grpc.io", Some(443), "without query"),
+            ("HTTPS://grpc.io", "grpc.io", Some(443), "schemes are not case-sensitive"),
+            ("localhost:grpc", "localhost", None, "a port that is a name, no scheme"),
+            ("dns:localhost", "localhost", None, "a scheme and a host"),
+            ("user:secret@host", "host", None, "no scheme that is known, and perhaps a password"),
+            ("grpc://user:secret@host:50051", "grpc://host:50051", None, "no scheme of gRPC"),
+            ("zk://user:se/cret@zk?a=secret#b", "zk://zk", None, "a password with a slash"),
+            ("dns://user:secret@ns/", "dns://ns/", None, "nothing to ask the name server"),
+            ("dns:///user:secret@h", "h", None, "no userinfo in a name"),
+            ("https://user:secret@ex%20ample.com", "https://ex%20ample.com", None, "no host"),
             ("zk://zookeeper:2181/my-server", "zk://zookeeper:2181/my-server", None, "not a host"),
             (
                 "ipv4:198.51.100.123:50051,198.51.100.124:50051",
@@ -154,8 +208,8 @@ mod tests {
             ("", "", None, "empty"),
         ];
         for (target, address, port, why) in rows {
-            let expected = ServerAddress { address: address.to_owned(), port };
-            assert_eq!(ServerAddress::of_target(target), expected, "{target}: {why}");
+            let found = ServerAddress::of_target(target);
+            assert_eq!(found.as_parts(), (address, port), "{target}: {why}");
         }
     }
 }

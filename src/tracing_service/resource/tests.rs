@@ -4,6 +4,7 @@ use opentelemetry::Value;
 
 use super::*;
 use crate::config::TracingServiceConfig;
+use crate::record::encode_resource;
 
 #[test]
 fn what_is_written_closest_to_the_operator_wins_key_by_key() {
@@ -123,6 +124,34 @@ fn what_is_added_later_replaces_all_but_the_name_of_the_service() {
         let mut all = before.clone();
         all.extend(expected.iter().map(|&(key, value)| (key.to_owned(), Value::I64(value))));
         assert_eq!(attributes(&resource), all, "{why}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_and_never_the_name() {
+    const KIB: usize = 1 << 10;
+    let long = |key: &'static str, kib: usize| KeyValue::new(key, "x".repeat(kib * KIB));
+    // Name, section, later; keys of those that are left.
+    type Row<'a> = (&'a str, Vec<KeyValue>, Vec<KeyValue>, &'a [&'a str], &'a str);
+    let name = "x".repeat(40 * KIB);
+    let rows: [Row<'_>; 6] = [
+        ("code", vec![long("a", 30)], vec![], &["a"], "room enough"),
+        ("code", vec![long("a", 32)], vec![], &[], "not for that"),
+        ("code", vec![long("a", 20)], vec![long("b", 20), long("c", 1)], &["a", "c"], "the later"),
+        ("code", vec![long("a", 30)], vec![long("a", 31)], &["a"], "in place of an earlier one"),
+        ("code", vec![long("a", 30)], vec![long("a", 33)], &[], "which is not true any more"),
+        (&name, vec![long("a", 1)], vec![long("b", 1)], &[], "the name stays"),
+    ];
+    for (name, section, later, expected, why) in rows {
+        let config = config().resource_attributes(section);
+        let resource = Resource::detect(config.check().unwrap().unwrap(), name, &|_| None);
+        resource.add(later);
+        let attributes = attributes(&resource);
+        let found: Vec<_> = attributes.keys().filter(|key| key.len() == 1).collect();
+        assert_eq!(found, expected, "{why}");
+        assert_eq!(attributes["service.name"].as_str(), name, "{why}");
+        let len = resource.shared().get().len();
+        assert!(len < 33 * KIB || name.len() > 32 * KIB, "{why}: {len}");
     }
 }
 

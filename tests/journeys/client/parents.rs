@@ -262,7 +262,7 @@ async fn what_is_below_the_layer_runs_within_its_span() {
 async fn the_server_span_stays_what_it_is_below_a_client() {
     let (tracing, mut spans) = TracingService::in_memory();
     let service = service_fn(async |_: Request<Body>| {
-        if let Some(serving) = TraceContext::server_span() {
+        if let Some(serving) = TraceContext::server_context() {
             serving.span().set_attribute(KeyValue::new("seen.below", true));
         }
         Ok::<_, Infallible>(Response::new(Body::empty()))

@@ -38,6 +38,24 @@ fn spans_are_lost_while_nobody_listens_and_arrive_once_somebody_does() {
 }
 
 #[test]
+fn exports_that_share_a_connection_tell_one_reason_why_there_is_none() {
+    for url in ["grpc://localhost:PORT", "http://localhost:PORT/v1/traces"] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = url.replace("PORT", &socket.local_addr().unwrap().port().to_string());
+        let log = Log::about(&url);
+        let tracing = tracing_to(&url);
+        for round in 1..=6 {
+            // More than one request takes.
+            serve(&tracing, 5_000);
+            assert_eq!(tracing.flush_blocking(LONG), settled(0, 5_000 * round), "{url}");
+        }
+        let [line] = &log.lines()[..] else { panic!("{:?}", log.lines()) };
+        assert!(line.contains("cannot connect: Connection refused"), "{line}");
+    }
+}
+
+#[test]
 fn a_collector_that_restarts_between_two_exports_costs_no_span() {
     for url in [Collector::grpc_url, Collector::http_url] {
         let collector = Collector::start(Script::Ok);

@@ -6,6 +6,7 @@ mod delivery;
 mod files;
 mod full_disk;
 mod hanging;
+mod held;
 mod hostile_grpc;
 mod hostile_http;
 mod itself;

@@ -1,5 +1,8 @@
 //! What the operator reads when a tracing service starts, or cannot.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use super::delivery::serve_order;
 use super::*;
 
@@ -81,17 +84,22 @@ fn what_the_environment_says_of_the_service_is_told_with_its_spans() {
         return;
     }
 
-    let rows = [
+    let rows: [(&[u8], &str, &str); 3] = [
         (
-            "city=K%C3%B6ln%2C1,service.name=list",
+            b"city=K%C3%B6ln%2C1,service.name=list",
             "list Köln,1",
             "decoded, and in place of the name in code",
         ),
         (
-            "city=K%C3%B6ln,service.name=100%",
+            b"city=K%C3%B6ln,service.name=100%",
             "shop - WARN OTEL_RESOURCE_ATTRIBUTES is ignored: item 2 (\"service.name\") has a % that \
              is not followed by two hexadecimal digits (% itself must be written as %25)",
             "one mistake spoils it all, and is said once",
+        ),
+        (
+            b"city=hunter2\xff",
+            "shop - WARN OTEL_RESOURCE_ATTRIBUTES is ignored: it is not Unicode",
+            "what could not be sent",
         ),
     ];
     for (list, expected, why) in rows {
@@ -99,7 +107,7 @@ fn what_the_environment_says_of_the_service_is_told_with_its_spans() {
             // A secret argument; libtest takes it for another test to run.
             .args([NAME, "--exact", "hunter2"])
             .env_remove("OTEL_SERVICE_NAME")
-            .env(LIST, list)
+            .env(LIST, OsStr::from_bytes(list))
             .env(EXPECTED, expected)
             .output()
             .unwrap();

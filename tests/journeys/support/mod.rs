@@ -2,6 +2,7 @@
 //! conducts, and a look at spans.
 
 pub(crate) mod body;
+pub(crate) mod child;
 pub(crate) mod echo;
 pub(crate) mod server;
 pub(crate) mod spans;

@@ -1,11 +1,13 @@
 //! Spans of `tracing-opentelemetry` beside those of the layers, and log lines with their ids.
 //!
-//! Each test has a subscriber of its own, for its thread, which is all that a current-thread
+//! Most tests have a subscriber of their own, for their thread, which is all that a current-thread
 //! runtime has.
 
 mod logs;
 mod nesting;
 mod recording;
+mod teardown;
+mod workers;
 
 use std::io;
 use std::sync::{Arc, Mutex};

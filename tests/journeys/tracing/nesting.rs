@@ -182,7 +182,7 @@ async fn the_request_s_own_span_is_reached_under_instrument() {
 
     #[instrument]
     async fn load() -> &'static str {
-        let request = TraceContext::server_span().expect("a request is being served");
+        let request = TraceContext::server_context().expect("a request is being served");
         request.span().set_attribute(KeyValue::new("user.id", "ann"));
         Context::current().span().set_attribute(KeyValue::new("rows", 1));
         "done"

@@ -3,7 +3,7 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join;
@@ -38,15 +38,24 @@ pub(super) async fn drive_with<T>(
     let (calls, exports) = mpsc::unbounded_channel();
     let (commands, inbox) = mpsc::unbounded_channel();
     let panics = Arc::<AtomicBool>::default();
-    let sink = Box::new(ScriptedSink { calls, concurrency, panics: Arc::clone(&panics) });
+    let [seen, taken] = [Arc::<AtomicU64>::default(), Arc::default()];
+    let sink = Box::new(ScriptedSink {
+        calls,
+        concurrency,
+        panics: Arc::clone(&panics),
+        seen: Arc::clone(&seen),
+        taken: Arc::clone(&taken),
+    });
     // Chunks of small spans are merged, and one of a large span goes out alone.
     let limits = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
     let hold = hold.map(|hold| Instant::now() + hold);
     let mut worker = Worker::new(Arc::clone(&intake), sink, limits, inbox, hold);
     let commands = Some(commands);
-    let bench = Bench { intake, commands, exports, scope: Arc::default(), panics };
+    let [scope, another] = [Arc::default(), Arc::default()];
+    let bench = Bench { intake, commands, exports, scope, another, panics, seen, taken };
     let work = async move { worker.supervise().await };
-    let ((), result) = timeout(Duration::from_secs(24 * 3600), join(work, test(bench)))
+    // The test first: what it does before it waits is there when the worker begins.
+    let (result, ()) = timeout(Duration::from_secs(24 * 3600), join(test(bench), work))
         .await
         .expect("the test and the worker end");
     result
@@ -58,13 +67,21 @@ pub(super) struct Bench {
     commands: Option<mpsc::UnboundedSender<Command>>,
     exports: mpsc::UnboundedReceiver<Export>,
     scope: Arc<Scope>,
+    another: Arc<Scope>,
     panics: Arc<AtomicBool>,
+    seen: Arc<AtomicU64>,
+    taken: Arc<AtomicU64>,
 }
 
 impl Bench {
     /// Ends spans that wait for others to go out with.
     pub(super) fn end_spans(&self, spans: usize) {
         (0..spans).for_each(|_| self.intake.push(&self.scope, b"a span"));
+    }
+
+    /// Ends spans that cannot go out in a request with those of the other methods.
+    pub(super) fn end_spans_of_another(&self, spans: usize) {
+        (0..spans).for_each(|_| self.intake.push(&self.another, b"a span"));
     }
 
     /// Ends spans each of which fills a request, so that all go out at once, one by one.
@@ -134,6 +151,16 @@ impl Bench {
         self.intake.stats()
     }
 
+    /// Spans that the sink was asked to export, by its own count.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Spans that the sink has said to be delivered, by its own count.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     pub(super) fn bytes_used(&self) -> usize {
         self.intake.bytes_used()
     }
@@ -154,6 +181,7 @@ impl Bench {
 /// An export that waits for what the test answers. Not answered, it hangs.
 pub(super) struct Export {
     pub(super) spans: u64,
+    pub(super) chunks: usize,
     request: Vec<u8>,
     answer: oneshot::Sender<Answer>,
 }
@@ -191,6 +219,8 @@ struct ScriptedSink {
     calls: mpsc::UnboundedSender<Export>,
     concurrency: usize,
     panics: Arc<AtomicBool>,
+    seen: Arc<AtomicU64>,
+    taken: Arc<AtomicU64>,
 }
 
 impl Sink for ScriptedSink {
@@ -200,14 +230,21 @@ impl Sink for ScriptedSink {
 
     fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
         Box::pin(async {
+            self.seen.fetch_add(batch.spans(), Ordering::Relaxed);
             let (answer, answered) = oneshot::channel();
             let _ = self.calls.send(Export {
                 spans: batch.spans(),
+                chunks: batch.requests().count(),
                 request: Vec::from(batch.request()).concat(),
                 answer,
             });
             match answered.await {
-                Ok(Answer::Outcome(outcome)) => outcome,
+                Ok(Answer::Outcome(outcome)) => {
+                    if let Outcome::Delivered { rejected: 0, .. } = outcome {
+                        self.taken.fetch_add(batch.spans(), Ordering::Relaxed);
+                    }
+                    outcome
+                }
                 Ok(Answer::Panic) => panic!("a bug"),
                 Err(_) => pending().await,
             }

@@ -68,6 +68,8 @@ async fn spans_that_find_no_room_are_said_to_be_lost_once_for_each_time() {
     let lines = Lines::default();
     let logging = tracing::subscriber::set_default(lines.clone());
     drive(8, async |bench| {
+        // Past the tick with which the worker starts.
+        bench.pass(Duration::from_millis(1)).await;
         let second = Duration::from_secs(1);
         for too_large in [3, 2, 0, 1] {
             (0..too_large).for_each(|_| bench.end_giant());
@@ -111,6 +113,19 @@ async fn waiting_in_vain_for_who_the_spans_are_from_is_said_once() {
         drop(logging);
         assert_eq!(*lines.0.lock().unwrap(), expected, "{why}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_anyone_looked_at_the_clock_was_said_in_time() {
+    let _another = tracing::Dispatch::new(Lines::default());
+    let lines = Lines::default();
+    let logging = tracing::subscriber::set_default(lines.clone());
+    // Of all that is ready at once, the worker takes any.
+    for _ in 0..50 {
+        drive_held(Duration::ZERO, async |bench| bench.release("early")).await;
+    }
+    drop(logging);
+    assert_eq!(*lines.0.lock().unwrap(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,12 +13,12 @@ use crate::trace::outgoing::ResendCount;
 use crate::trace::semconv::server_address::{self, ServerAddress};
 use crate::trace::semconv::{Description, RequestHead, Terms, Verdict, error_type};
 
-/// Whom a request goes to, and on which port.
+/// Whom a request goes to, and on which port, if it has one.
 #[cfg(feature = "metrics")]
 pub(in crate::trace) fn address<'a>(
     head: &RequestHead<'a>,
     set: Option<&'a ServerAddress>,
-) -> Option<(&'a str, u16)> {
+) -> Option<(&'a str, Option<u16>)> {
     Whom::of(head, set).address
 }
 
@@ -28,7 +28,7 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, ter
     let whom = Whom::of(head, terms.server_address);
     span.push_peer_str("url.full", &url(head, &whom, terms.capture));
     if let Some((address, port)) = whom.address {
-        server_address::write(span, address, Some(port));
+        server_address::write(span, address, port);
     }
     if let Some(&ResendCount(count @ 1..)) = head.extensions.get() {
         span.push_i64("http.request.resend_count", count.into());
@@ -67,7 +67,8 @@ struct Whom<'a> {
     scheme: &'a str,
     /// As it stands in a URL, without userinfo. Empty if it is not known.
     authority: Cow<'a, str>,
-    address: Option<(&'a str, u16)>,
+    /// Without a port only where it is no host's.
+    address: Option<(&'a str, Option<u16>)>,
 }
 
 impl<'a> Whom<'a> {
@@ -75,14 +76,15 @@ impl<'a> Whom<'a> {
     fn of(head: &RequestHead<'a>, set: Option<&'a ServerAddress>) -> Self {
         let authority = server_address::authority(head.uri, head.headers);
         let asked_for = authority.and_then(split_host_port);
-        let host = asked_for.or_else(|| set.map(ServerAddress::as_parts));
+        let set_host = set.filter(|set| set.is_host());
+        let host = asked_for.or_else(|| set_host.map(ServerAddress::as_parts));
         // A request without a scheme goes over a connection that is there already. What its port
         // is for is the best there is to know.
         let port = host.and_then(|(_, port)| port);
         let assumed = if port == Some(443) { "https" } else { "http" };
         let scheme = head.uri.scheme_str().unwrap_or(assumed);
         let default = if scheme == "https" || scheme == "wss" { 443 } else { 80 };
-        let authority = match (authority, set) {
+        let authority = match (authority, set_host) {
             (Some(authority), _) => Cow::Borrowed(authority),
             (None, Some(set)) => Cow::Owned(set.to_authority()),
             (None, None) => Cow::Borrowed(""),
@@ -90,7 +92,11 @@ impl<'a> Whom<'a> {
         Self {
             scheme,
             authority,
-            address: host.map(|(host, port)| (host, port.unwrap_or(default))),
+            address: match host {
+                Some((host, port)) => Some((host, Some(port.unwrap_or(default)))),
+                // The path of a socket has no port, and is no part of a URL.
+                None => set.map(ServerAddress::as_parts),
+            },
         }
     }
 }

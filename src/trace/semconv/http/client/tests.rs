@@ -23,11 +23,11 @@ fn started(request: &RequestHead<'_>, address: Option<&ServerAddress>) -> Record
 
 #[test]
 fn a_url_is_whole_without_secrets_and_its_address_has_a_port() {
-    let set = |address: &str, port: Option<u16>| ServerAddress { address: address.into(), port };
+    let set = |address: &str, port: Option<u16>| ServerAddress::new(address.into(), port);
     // URI, `Host`, address of the layer, `url.full`, `server.address` and port, reason.
     type Row<'a> =
         (&'a str, &'a str, Option<ServerAddress>, &'a str, Option<(&'a str, i64)>, &'a str);
-    let rows: [Row<'_>; 19] = [
+    let rows: [Row<'_>; 20] = [
         ("http://h/p?a=1", "", None, "http://h/p?a=1", Some(("h", 80)), "the port of http"),
         ("https://h/", "", None, "https://h/", Some(("h", 443)), "the port of https"),
         ("https://h", "", None, "https://h/", Some(("h", 443)), "no path is /"),
@@ -74,6 +74,14 @@ fn a_url_is_whole_without_secrets_and_its_address_has_a_port() {
             "the request goes before the layer",
         ),
         ("/p?x", "", None, "/p?x", None, "nobody knows: what there is"),
+        (
+            "http://localhost/p",
+            "",
+            Some(set("/run/docker.sock", None)),
+            "http://localhost/p",
+            Some(("localhost", 80)),
+            "a host goes before a socket, too",
+        ),
         ("*", "h", None, "http://h", Some(("h", 80)), "OPTIONS of the whole server"),
     ];
     for (uri, host, set, url, address, why) in rows {
@@ -93,6 +101,21 @@ fn a_url_is_whole_without_secrets_and_its_address_has_a_port() {
         let port = address.map(|(_, port)| port.to_string());
         assert_eq!(text("server.port"), port, "{uri}: {why}");
         assert_eq!((span.name.as_str(), &span.kind), ("GET", &SpanKind::Client), "{uri}");
+    }
+}
+
+#[test]
+fn a_socket_has_no_port_and_is_no_part_of_a_url() {
+    for set in [
+        ServerAddress::new("/run/docker.sock".to_owned(), None),
+        ServerAddress::of_target("unix:///run/docker.sock"),
+    ] {
+        let request = Request::get("/containers/json?all=1").body(()).unwrap();
+        let span = started(&RequestHead::outgoing(&request), Some(&set));
+        let text = |key: &str| span.attribute(key).map(ToString::to_string);
+        assert_eq!(text("url.full").unwrap(), "/containers/json?all=1");
+        assert_eq!(text("server.address").unwrap(), "/run/docker.sock");
+        assert_eq!(text("server.port"), None);
     }
 }
 

@@ -7,8 +7,10 @@ use axum::body::Body;
 use axum::routing::get as get_route;
 use futures_util::{StreamExt, stream};
 use http::{Request, Response, Version};
+use http_body_util::BodyExt;
 use opentelemetry::trace::{FutureExt, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
+use tokio::sync::mpsc;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_otlp::{TraceContext, TraceLayer, TracingService};
 
@@ -16,7 +18,7 @@ use crate::support::server::{fetch, get, serve};
 use crate::support::spans::{all, at_rate, next, text};
 
 fn note(key: &'static str) {
-    if let Some(request) = TraceContext::server_span() {
+    if let Some(request) = TraceContext::server_context() {
         request.span().set_attribute(KeyValue::new(key, true));
     }
 }
@@ -54,17 +56,48 @@ async fn it_is_reached_under_spans_of_the_handler_and_of_its_body() {
 
 #[tokio::test]
 async fn there_is_none_where_no_request_is_served() {
-    assert!(TraceContext::server_span().is_none(), "before");
+    assert!(TraceContext::server_context().is_none(), "before");
     let (tracing, mut spans) = TracingService::in_memory();
     let service = service_fn(async |_: Request<Body>| {
-        assert!(TraceContext::server_span().is_some());
-        let spawned = async { TraceContext::server_span().is_none() };
+        assert!(TraceContext::server_context().is_some());
+        let spawned = async { TraceContext::server_context().is_none() };
         assert!(tokio::spawn(spawned.with_current_context()).await.unwrap(), "in a spawned task");
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
     TraceLayer::server(&tracing).layer(service).oneshot(get("/")).await.unwrap();
     next(&mut spans).await;
-    assert!(TraceContext::server_span().is_none(), "afterwards");
+    assert!(TraceContext::server_context().is_none(), "afterwards");
+}
+
+#[tokio::test]
+async fn there_is_none_when_the_span_has_ended() {
+    struct Sees(mpsc::UnboundedSender<bool>);
+    impl Drop for Sees {
+        fn drop(&mut self) {
+            self.0.send(TraceContext::server_context().is_some()).unwrap();
+        }
+    }
+    // Whether the body is read to its end, whether its drop sees the span.
+    for (is_read, expected) in [(true, false), (false, true)] {
+        let (tracing, mut spans) = TracingService::in_memory();
+        let (see, mut seen) = mpsc::unbounded_channel();
+        let service = service_fn(async |_: Request<Body>| {
+            let sees = Sees(see.clone());
+            let chunks = stream::iter(["chunk"]).map(move |chunk| {
+                let _ = &sees;
+                Ok::<_, Infallible>(chunk)
+            });
+            Ok::<_, Infallible>(Response::new(Body::from_stream(chunks)))
+        });
+        let response = TraceLayer::server(&tracing).layer(service).oneshot(get("/")).await;
+        let mut body = response.unwrap().into_body();
+        if is_read {
+            while body.frame().await.is_some() {}
+        }
+        drop(body);
+        next(&mut spans).await;
+        assert_eq!(seen.recv().await, Some(expected), "read: {is_read}");
+    }
 }
 
 #[tokio::test]
@@ -73,7 +106,7 @@ async fn it_is_that_of_the_innermost_layer() {
     let (recorded, mut spans) = TracingService::in_memory();
     let (unrecorded, _none) = at_rate(0);
     let inner = service_fn(async |_: Request<Body>| {
-        assert!(TraceContext::server_span().is_none(), "it is not recorded");
+        assert!(TraceContext::server_context().is_none(), "it is not recorded");
         note("inner");
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
@@ -97,9 +130,9 @@ async fn it_is_that_of_the_innermost_layer() {
 #[tokio::test]
 async fn kept_until_later_it_is_inert() {
     let (tracing, mut spans) = TracingService::in_memory();
-    let (keep, mut kept) = tokio::sync::mpsc::unbounded_channel();
+    let (keep, mut kept) = mpsc::unbounded_channel();
     let service = service_fn(async |_: Request<Body>| {
-        keep.send(TraceContext::server_span().unwrap()).unwrap();
+        keep.send(TraceContext::server_context().unwrap()).unwrap();
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
     TraceLayer::server(&tracing).layer(service).oneshot(get("/")).await.unwrap();

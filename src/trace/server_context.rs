@@ -4,16 +4,22 @@ use std::cell::RefCell;
 
 use opentelemetry::{Context, ContextGuard};
 
-use crate::context::TraceContext;
+use crate::context::{TraceContext, current};
 
 impl TraceContext {
     /// The OpenTelemetry `Context` of the request that this code serves, in which the active span
-    /// is the `SERVER` span of our layer. `None` outside a request, and in one that is not
-    /// recorded: then nothing that would be written to its span need be made.
+    /// is the `SERVER` span of our layer.
+    ///
+    /// `None` where nothing that would be written to that span would arrive:
+    ///
+    /// - outside a request;
+    /// - in a request that is not recorded;
+    /// - after the span has ended, as in the `Drop` of a response body that was read to its end.
     ///
     /// `Context::current()` has the innermost span, which under `#[tracing::instrument]` is
-    /// another one. Of server layers inside each other this is the innermost layer's span;
-    /// below a client layer it stays what it was.
+    /// another one. Of server layers inside each other this is the innermost layer's context; one
+    /// that [is disabled](crate::TracingServiceConfig::enabled) leaves it as it is, and so does a
+    /// client layer.
     ///
     /// It is known while the service and its response body run, on the thread that they run on. A
     /// task that is spawned meanwhile does not know it, also not `with_context`: take it along.
@@ -26,27 +32,28 @@ impl TraceContext {
     /// use tower_otlp::TraceContext;
     ///
     /// fn authenticated(user: u64) {
-    ///     if let Some(request) = TraceContext::server_span() {
+    ///     if let Some(request) = TraceContext::server_context() {
     ///         request.span().set_attribute(KeyValue::new("user.id", user as i64));
     ///     }
     /// }
     /// # authenticated(1);
     /// ```
     #[must_use]
-    pub fn server_span() -> Option<Context> {
+    pub fn server_context() -> Option<Context> {
         // Not there while the thread is being torn down.
         SERVING.try_with(|serving| serving.borrow().clone()).ok().flatten()
     }
 }
 
-/// What [`TraceContext::server_span`] is to be while a context is in force.
+/// What [`TraceContext::server_context`] is to be while a context is in force.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Serving<'a> {
     /// This one.
     Recorded(&'a Context),
     /// None: the request that is being served is not recorded.
     Unrecorded,
-    /// What it was: a client works for whoever is being served.
+    /// What it was: a client works for whoever is being served, and so does a server layer that
+    /// is disabled, perhaps within the span of another.
     AsBefore,
 }
 
@@ -55,11 +62,11 @@ pub(super) enum Serving<'a> {
 pub(super) struct Entered {
     /// What is to be put back.
     before: Option<Option<Context>>,
-    _context: ContextGuard,
+    _context: Option<ContextGuard>,
 }
 
 /// Puts a context in force for as long as the guard lives, and beside it the one of the server
-/// span.
+/// span. While the thread is torn down there is no place for it any more.
 ///
 /// Beside it and not as a value in it, which would cost every recorded request three allocations.
 pub(super) fn enter(context: &Context, serving: Serving<'_>) -> Entered {
@@ -68,7 +75,8 @@ pub(super) fn enter(context: &Context, serving: Serving<'_>) -> Entered {
         Serving::Unrecorded => Some(swap(None)),
         Serving::AsBefore => None,
     };
-    Entered { before, _context: context.clone().attach() }
+    let is_reachable = current::is_reachable();
+    Entered { before, _context: is_reachable.then(|| context.clone().attach()) }
 }
 
 impl Drop for Entered {

@@ -6,16 +6,18 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 
-use super::super::super::batch::{Batch, BatchLimits, SharedResource};
+use super::super::batch::SharedResource;
+use super::super::buffer::{BufferLimits, Intake};
+use super::super::ledger::{Claim, Dropped, Ledger, Offered};
 use super::*;
 use crate::record::{SpanBuffer, SpanHead, SpanLimits, encode_resource, encode_scope};
 
 #[test]
-fn a_batch_is_the_longest_front_of_the_queue_that_has_one_scope_and_fits() {
+fn a_batch_has_all_that_waits_of_one_scope_and_fits() {
     // Scope, spans and bytes of each chunk; scope, chunks and spans of each batch.
-    type Queue<'a> = &'a [(usize, u64, usize)];
+    type Chunks<'a> = &'a [(usize, u64, usize)];
     type Batches<'a> = &'a [(usize, usize, u64)];
-    let rows: [(Queue<'_>, Batches<'_>, &str); 9] = [
+    let rows: [(Chunks<'_>, Batches<'_>, &str); 11] = [
         (&[], &[], "nothing waits"),
         (&[(0, 2, 10)], &[(0, 1, 2)], "one chunk"),
         (&[(0, 2, 10), (0, 3, 10), (0, 1, 10)], &[(0, 3, 6)], "all of one scope"),
@@ -29,8 +31,18 @@ fn a_batch_is_the_longest_front_of_the_queue_that_has_one_scope_and_fits() {
         ),
         (
             &[(0, 1, 1), (1, 2, 1), (1, 3, 1), (0, 4, 1)],
-            &[(0, 1, 1), (1, 2, 5), (0, 1, 4)],
-            "scopes are not mixed, and none overtakes another",
+            &[(0, 2, 5), (1, 2, 5)],
+            "scopes are not mixed, and neither keeps the other apart",
+        ),
+        (
+            &[(0, 9, 1), (1, 9, 1), (0, 3, 1), (1, 3, 1), (0, 3, 1)],
+            &[(0, 1, 9), (1, 1, 9), (0, 2, 6), (1, 1, 3)],
+            "what has waited longest goes first",
+        ),
+        (
+            &[(0, 9, 1), (0, 3, 1), (1, 1, 1), (1, 1, 1)],
+            &[(0, 1, 9), (0, 1, 3), (1, 2, 2)],
+            "also when it is of the same scope again",
         ),
         (
             &[(0, 6, 10), (0, 6, 10), (0, 4, 10)],
@@ -38,29 +50,39 @@ fn a_batch_is_the_longest_front_of_the_queue_that_has_one_scope_and_fits() {
             "a smaller one does not overtake one that did not fit",
         ),
     ];
-    let limits = BatchLimits { spans: 10, bytes: 100 };
+    // The rest is what stands before the spans.
+    let limits = BatchLimits { spans: 10, bytes: 100 + 5 };
     // Scopes and chunks that are recognised by their bytes.
     let scopes = [0, 1].map(|n| Arc::new(Scope { scope: vec![n].into(), ..Scope::default() }));
-    for (queue, expected, why) in rows {
+    for (chunks, expected, why) in rows {
         let ledger = Arc::new(Ledger::new(usize::MAX));
-        let mut queue: VecDeque<_> = queue
-            .iter()
-            .map(|&(scope, spans, bytes)| {
-                let mut chunk = Chunk::new(&scopes[scope], &ledger);
-                chunk.bytes = vec![scope as u8; bytes];
-                (0..spans).for_each(|_| chunk.claim.add(0));
-                chunk
-            })
-            .collect();
-        let mut batches = Vec::new();
-        while let Some((batch, chunks)) = Batch::take(&mut queue, limits) {
+        let mut queue = Queue::default();
+        for &(scope, spans, bytes) in chunks {
+            let mut claim = Claim::new(Arc::clone(&ledger));
+            (0..spans).for_each(|_| claim.add(0));
+            let bytes = vec![scope as u8; bytes];
+            queue.push(Chunk { scope: Arc::clone(&scopes[scope]), bytes, claim });
+        }
+        let came = chunks.len() as u64;
+        assert_eq!((queue.newest(), queue.left_of(came)), (came, came), "{why}");
+        let (mut batches, mut left) = (Vec::new(), Vec::from_iter(1..=came));
+        while let Some((batch, numbers)) = queue.take(limits) {
             let mut pieces = batch.request();
             let scope = *pieces.pop_front().unwrap().last().unwrap();
-            assert_eq!(pieces.len(), chunks, "{why}");
+            assert_eq!(pieces.len(), numbers.len(), "{why}");
             assert!(pieces.iter().flatten().all(|&byte| byte == scope), "{why}");
-            batches.push((usize::from(scope), chunks, batch.spans()));
+            assert!(numbers.is_sorted(), "none overtakes another of its scope: {why}");
+            let of_scope = |&number: &u64| chunks[number as usize - 1].0 == usize::from(scope);
+            assert!(numbers.iter().all(of_scope), "{why}");
+            left.retain(|number| !numbers.contains(number));
+            for until in 0..=came {
+                let expected = left.iter().filter(|&&number| number <= until).count();
+                assert_eq!(queue.left_of(until), expected as u64, "up to {until}: {why}");
+            }
+            batches.push((usize::from(scope), numbers.len(), batch.spans()));
             batch.into_claim().deliver(0);
         }
+        assert!(left.is_empty(), "{why}");
         assert_eq!(batches, expected, "{why}");
         assert_eq!(
             ledger.stats(|| Offered { accepted: 99, ..Offered::default() }).dropped,
@@ -95,16 +117,17 @@ fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
             intake.push(&scope, buffer.finish_after(1));
         }
         intake.seal_all();
-        let mut queue = take_sealed(&intake).into();
-        let (batch, chunks) = Batch::take(&mut queue, BatchLimits::default()).unwrap();
-        assert_eq!((queue.len(), chunks), (0, spans.div_ceil(300) as usize));
+        let mut queue = queue_of(&intake);
+        let (batch, numbers) = queue.take(BatchLimits::default()).unwrap();
+        assert_eq!(queue.left_of(queue.newest()), 0);
+        assert_eq!(numbers, Vec::from_iter(1..=spans.div_ceil(300)));
 
         let pieces = Vec::from(batch.request());
         let whole = ExportTraceServiceRequest::decode(&*pieces.concat()).unwrap();
         assert_eq!(ids(&whole), Vec::from_iter(1..=spans));
 
         let requests: Vec<_> = batch.requests().collect();
-        assert_eq!(requests.len(), chunks);
+        assert_eq!(requests.len(), numbers.len());
         let each = requests
             .iter()
             .map(|request| ids(&ExportTraceServiceRequest::decode(&**request).unwrap()));
@@ -121,8 +144,8 @@ fn a_batch_is_from_the_resource_at_the_time_at_which_it_was_made() {
     let batch_of = |scope| {
         intake.push(scope, b"a span");
         intake.seal_all();
-        let mut queue = take_sealed(&intake).into();
-        move || Batch::take(&mut queue, BatchLimits::default()).unwrap().0
+        let mut queue = queue_of(&intake);
+        move || queue.take(BatchLimits::default()).unwrap().0
     };
     let tells = |batch: &Batch, text: &str| {
         let mut requests: Vec<_> = batch.requests().collect();
@@ -137,6 +160,47 @@ fn a_batch_is_from_the_resource_at_the_time_at_which_it_was_made() {
     assert!(tells(&first, "of the first"), "also when it is sent once more");
     assert!(tells(&take_second(), "of the second"), "although its spans had ended before");
     assert!(tells(&take_other(), "other"), "another one is left alone");
+}
+
+#[test]
+fn scopes_without_number_are_taken_in_their_order() {
+    const SCOPES: u64 = 20_000;
+    let intake = Intake::new(BufferLimits { chunk_spans: 1, ..BufferLimits::default() });
+    for id in 1..=SCOPES {
+        let scope = Scope { scope: id.to_be_bytes().to_vec().into(), ..Scope::default() };
+        intake.push(&Arc::new(scope), &id.to_be_bytes());
+    }
+    let mut queue = queue_of(&intake);
+    let taken = std::iter::from_fn(|| queue.take(BatchLimits::default()));
+    let numbers: Vec<_> = taken.flat_map(|(_, numbers)| numbers).collect();
+    assert_eq!(numbers, Vec::from_iter(1..=SCOPES));
+}
+
+#[test]
+fn a_request_stays_within_its_limit_whatever_stands_before_the_spans() {
+    const LIMIT: usize = 10_000;
+    for (resource, scope) in [(0, 0), (100, 20), (127, 128), (3000, 2000), (9_000, 900)] {
+        let resource = SharedResource::new(vec![0; resource]);
+        let scope = Arc::new(Scope { resource, scope: vec![0; scope].into() });
+        for span in [1, 7, 100, 900] {
+            let intake = Intake::new(BufferLimits { chunk_spans: 1, ..BufferLimits::default() });
+            for _ in 0..2 * LIMIT / span {
+                intake.push(&scope, &vec![0; span]);
+            }
+            let mut queue = queue_of(&intake);
+            let limits = BatchLimits { bytes: LIMIT, ..BatchLimits::default() };
+            let (batch, numbers) = queue.take(limits).unwrap();
+            let len: usize = batch.request().iter().map(Bytes::len).sum();
+            let fits = len <= LIMIT && len + span + 20 > LIMIT || numbers.len() == 4096;
+            assert!(fits || numbers.len() == 1, "{len} bytes with spans of {span}");
+        }
+    }
+}
+
+fn queue_of(intake: &Intake) -> Queue {
+    let mut queue = Queue::default();
+    intake.take_sealed().into_iter().for_each(|chunk| queue.push(chunk));
+    queue
 }
 
 /// The span ids of a request that must be of the shop's.
