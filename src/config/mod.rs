@@ -50,7 +50,7 @@
 //! | `response_header` | how a recorded response names its trace: `server-timing`, `traceresponse` or `off` | `server-timing` |
 //! | `sampling_rules` | list of rates for some of the traces begun here, see [below](self#which-traces-are-recorded) | one rate for all |
 //! | `remote_parent` | what becomes of the trace that a request claims to belong to: `trust`, `link` or `ignore`, see [`RemoteParent`] | `trust` |
-//! | `forced_sampling_per_second` | in how many requests a second a sampled caller is obeyed, from 1 on; beyond that the rate and the rules decide | no limit |
+//! | `forced_sampling_per_second` | in how many requests a second a sampled caller is obeyed, from 1 on; beyond that their traces go on unsampled, and are [counted](crate::Stats::not_forced) | no limit |
 //! | `request_headers`, `response_headers` | lists of headers whose values spans show, in any case | none |
 //! | `sensitive_headers` | whether these may be `authorization`, `cookie`, `proxy-authorization` or `set-cookie`, and whether values that the program has marked sensitive are shown; the words of `enabled` | no |
 //! | `redacted_query_parameters` | list of parameters whose values spans do not show, by their exact names; with an empty list everything is shown | the signatures in signed URLs, see [`Capture`] |
@@ -346,8 +346,8 @@ impl TracingServiceConfig {
         Self { remote_parent, ..self }
     }
 
-    /// In how many requests a second a sampled caller is obeyed; the others are recorded as the
-    /// rate and the rules say. Defaults to no limit.
+    /// In how many requests a second a sampled caller is obeyed; the traces of the others go on
+    /// unsampled, and are [counted](crate::Stats::not_forced). Defaults to no limit.
     #[must_use]
     pub fn forced_sampling_per_second(self, limit: NonZeroU32) -> Self {
         Self { forced_sampling_per_second: Some(limit), ..self }

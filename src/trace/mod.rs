@@ -70,16 +70,52 @@
 //! | `url.path`, `url.scheme` (`http`, unless the request names it), `url.query` | |
 //! | `http.route` | |
 //! | `server.address`, `server.port`: from `:authority` or `Host` | the same |
+//! | `network.peer.address`, `network.peer.port`: as the server tells, see below | the same |
+//! | `client.address`: the peer, or whom trusted proxies name | |
 //! | `network.protocol.version`, `user_agent.original` | |
 //! | `http.response.status_code`, `error.type` | `rpc.response.status_code`, `error.type` |
 //!
 //! Of the query, the values of `AWSAccessKeyId`, `Signature`, `X-Amz-Credential`,
 //! `X-Amz-Security-Token`, `X-Amz-Signature`, `X-Goog-Signature` and `sig` are replaced by
-//! `REDACTED`. No other header, and nothing of a body, is recorded. Values that a peer supplies are
-//! cut at 4 KiB; a span has at most 128 attributes, events and links each, and counts what it drops.
+//! `REDACTED`. Other headers are recorded only [by name](crate::Capture::request_headers), and
+//! nothing of a body ever is. Values that a peer supplies are cut at 4 KiB; a span has at most 128
+//! attributes, events and links each, and counts what it drops.
 //!
-//! The addresses of peers are not recorded yet. The method of a gRPC call is what the client
-//! called, also when nobody serves it: the layer cannot know.
+//! The peer is known where the server puts it to the request: axum with
+//! `into_make_service_with_connect_info::<SocketAddr>()`, tonic by itself (cargo feature
+//! `tonic-server`). What `Forwarded` and `X-Forwarded-*` say counts only from
+//! [trusted proxies](TraceLayer::trusted_proxies). The identity in a certificate is left to
+//! [`TraceLayer::on_request`].
+//!
+//! The method of a gRPC call is what the client called, also when nobody serves it, unless the layer
+//! is told [which are served](crate::Capture::known_grpc_methods).
+//!
+//! # Whom it believes
+//!
+//! A caller who says *sampled* is recorded, whatever the rate here: within a system that is what
+//! tracing is for. An endpoint that strangers reach should say otherwise, because they could flood
+//! the backend, or write into other people's traces:
+//!
+//! - [`TraceLayer::remote_parent`], or [`remote_parent_by`](TraceLayer::remote_parent_by) the
+//!   request: [`Link`](crate::RemoteParent::Link) begins a trace that is linked to the caller's,
+//!   [`Ignore`](crate::RemoteParent::Ignore) one of its own. Both drop what came as tracestate and
+//!   baggage.
+//! - [`TraceLayer::forced_sampling_per_second`]: how many of those who are trusted may have their way.
+//!   The others go on in their trace, unsampled, and [`Stats`](crate::Stats::not_forced) counts them.
+//!
+//! Which traces begin here is for the rate and the [rules](crate::SamplingRule) to say, by path,
+//! route, method or gRPC service; both [can be changed](crate::TracingService::set_sampling) while
+//! the service runs. A trace that begins here says in its tracestate by which threshold it was
+//! sampled (`ot=th:…`), and one from elsewhere keeps its threshold as long as that is true
+//! (OpenTelemetry, "Probability Sampling").
+//!
+//! [`TraceLayer::filter`] leaves requests alone: health checks, static files.
+//!
+//! # What leaves the process
+//!
+//! To the collector: what is listed here, what the service and hooks write, and the resource. To the
+//! caller of a recorded request: its ids, in a [header](crate::ResponseHeader). To services that are
+//! called through a client layer: `traceparent`, `tracestate`, and baggage if the layer says so.
 //!
 //! # What is measured
 //!
