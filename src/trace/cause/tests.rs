@@ -71,7 +71,11 @@ fn a_description_says_all_that_the_sources_say_and_nothing_twice() {
 fn a_description_has_no_url_in_it_whoever_wrote_it() {
     let cut = format!("x for url (http://h/?{}a)b", "b".repeat(5000));
     let rows = [
-        ("error sending request for url (http://u:pw@h/?sig=s)", "error sending request", "reqwest"),
+        (
+            "error sending request for url (http://u:pw@h/?sig=s)",
+            "error sending request",
+            "reqwest",
+        ),
         ("shop: error for url (http://h/?sig=s): gone", "shop: error: gone", "amid the text"),
         ("a for url (http://h/s), b for url (http://h/s)", "a, b", "two"),
         ("shop (error for url (http://h/(s)?sig=s))", "shop (error", "with parentheses"),
