@@ -174,6 +174,18 @@ async fn unrecorded_calls_go_on_in_their_trace() {
 }
 
 #[tokio::test]
+async fn a_url_without_a_host_has_no_address() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let traced = TraceLayer::client(&tracing).layer(client(Version::HTTP_11));
+    for url in ["file:///etc/passwd", "data:text/plain,secret"] {
+        traced.clone().oneshot(get(url)).await.unwrap_err();
+        let span = next(&mut spans).await;
+        assert_eq!(text(&span, "server.address"), None, "{url}");
+        assert_eq!(text(&span, "url.full").unwrap(), "/", "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_url_that_is_too_long_for_others_is_told_by_its_host() {
     let (tracing, mut spans) = TracingService::in_memory();
     let traced = TraceLayer::client(&tracing).layer(client(Version::HTTP_11));
