@@ -92,11 +92,12 @@ fn observe(settings: &Arc<Settings>, request: &mut reqwest::Request) -> Observat
 /// Of a URL that is no `Uri`, because it is too long, what it begins with. One without a host
 /// goes nowhere, and says nothing.
 fn uri(url: &reqwest::Url) -> Uri {
-    if let Ok(uri) = url.as_str().parse() {
-        return uri;
-    }
+    // What names no host is refused by reqwest, and misread as a host by others: `file:`, `foo:bar`.
     if !url.has_host() {
         return Uri::default();
+    }
+    if let Ok(uri) = url.as_str().parse() {
+        return uri;
     }
     let mut start = url.clone();
     start.set_path("");

@@ -22,7 +22,7 @@ async fn every_request_is_measured_by_whom_it_went_to_and_how_it_ended() {
         .route("/", get_route(async || "hello"))
         .route("/fails", get_route(async || StatusCode::INTERNAL_SERVER_ERROR));
     let address = serve(app).await;
-    let nobody = nobody().await;
+    let nobody = nobody();
     for version in VERSIONS {
         // Sampled or not, and with tracing disabled.
         for tracing in [
