@@ -14,6 +14,8 @@ pub struct RequestHead<'a> {
     pub(super) extensions: &'a Extensions,
     /// What `uri` cannot hold.
     pub(super) fragment: Option<&'a str>,
+    /// Bytes of the body, where it is known besides its headers.
+    pub(super) length: Option<u64>,
 }
 
 impl<'a> RequestHead<'a> {
@@ -33,6 +35,7 @@ impl<'a> RequestHead<'a> {
             headers: request.headers(),
             extensions: request.extensions(),
             fragment: None,
+            length: None,
         }
     }
 

@@ -125,6 +125,10 @@ impl TraceLayer {
     ///
     /// Defaults to `false`. In bytes: of a request as its `Content-Length` has it, and not at all
     /// without one; of a response as it passes this layer, also when that was not all of it.
+    ///
+    /// hyper's clients write `Content-Length` after the layer has seen the request: what they send
+    /// is measured only where the application has set the header. Of reqwest's requests a body
+    /// that is not streamed is measured in any case.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn body_size_metrics(self, body_sizes: bool) -> Self {
@@ -167,6 +171,9 @@ impl TraceLayer {
     /// `baggage` header that they had. Baggage may hold what is nobody else's business, and a
     /// client may talk to strangers, so the default is `false`: then the header is left as the
     /// application wrote it.
+    ///
+    /// Of a request whose parent is in its extensions, baggage that came with the parent goes
+    /// before that of the context.
     ///
     /// For client layers; a server layer sends no requests.
     #[must_use]

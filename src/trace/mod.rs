@@ -236,7 +236,9 @@
 //! | `panic` | the client panicked |
 //!
 //! A gRPC call has these words only where its status is `UNKNOWN`, which tells nothing. A refused
-//! connection is `UNAVAILABLE` to tonic's callers, and so it is in the span.
+//! connection is `UNAVAILABLE` to tonic's callers, and so it is in the span; what tower's
+//! `load_shed` refuses below the layer is `UNKNOWN`. Without a feature that brings HTTP/2 (`grpc`,
+//! `tonic-channel`, `reqwest`) a reset of its streams is a `service_error` or `body_error`.
 //!
 //! The types of errors that can be looked into are `std::io`'s and `Box<dyn Error + Send + Sync>`;
 //! with the features `grpc`, `http`, `tonic-channel` or `reqwest` those of hyper and hyper-util;

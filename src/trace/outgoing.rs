@@ -171,7 +171,12 @@ impl Parent {
             let remote = if is_remote { Remote::Yes } else { Remote::No };
             return Some(Self { trace_context, remote, is_current: true });
         }
-        let trace_context = extensions.get::<TraceContext>()?.clone();
+        let mut trace_context = extensions.get::<TraceContext>()?.clone();
+        // What came with the parent goes before what the context has.
+        if trace_context.baggage().is_none() {
+            let baggage = BaggageHeader::from_opentelemetry(current.baggage());
+            trace_context = trace_context.with_baggage(baggage);
+        }
         Some(Self { trace_context, remote: Remote::No, is_current: false })
     }
 }

@@ -97,13 +97,25 @@ fn head<'a>(
         headers: request.headers(),
         extensions,
         fragment: request.url().fragment(),
+        length: request.body().and_then(|body| Some(body.as_bytes()?.len() as u64)),
     }
 }
 
-/// Of a URL that is too long for a `Uri`, what it begins with.
+/// Of a URL that is no `Uri`, because it is too long, what it begins with. One without a host
+/// goes nowhere, and says nothing.
 fn uri(url: &reqwest::Url) -> Uri {
-    let origin = || url.origin().ascii_serialization();
-    url.as_str().parse().or_else(|_| origin().parse()).unwrap_or_default()
+    // What names no host is refused by reqwest, and misread as a host by others: `file:`, `foo:bar`.
+    if !url.has_host() {
+        return Uri::default();
+    }
+    if let Ok(uri) = url.as_str().parse() {
+        return uri;
+    }
+    let mut start = url.clone();
+    start.set_path("");
+    start.set_query(None);
+    start.set_fragment(None);
+    start.as_str().parse().unwrap_or_default()
 }
 
 /// The response, whose body ends the span.

@@ -4,7 +4,8 @@
 //! up: as an attribute it would make a new series each time. So a name is taken for a method only
 //! when a call of it has ended, not with `UNIMPLEMENTED`, and while there is room. A layer inside
 //! may refuse calls before anybody looks at their method; names that were never answered with `OK`
-//! therefore get a small room of their own, and cannot crowd out those that were.
+//! therefore get a small room of their own, and cannot crowd out those that were. A client chooses
+//! what it calls, so all of its methods share the large one.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -24,7 +25,7 @@ pub(super) struct Calls {
     side: Side,
     methods: Table<Box<Method>>,
     other: Method,
-    /// For methods that have been answered with `OK`.
+    /// For methods that have been answered with `OK`, and for all that a client calls.
     proven: Budget,
     /// For those that have not.
     unproven: Budget,
@@ -49,8 +50,11 @@ pub(super) struct Name {
 
 impl Name {
     fn is(&self, method: &str, address: Option<(&str, Option<u16>)>) -> bool {
-        *self.method == *method
-            && self.address.as_ref().map(|(host, port)| (&**host, *port)) == address
+        *self.method == *method && self.address() == address
+    }
+
+    fn address(&self) -> Option<(&str, Option<u16>)> {
+        self.address.as_ref().map(|(host, port)| (&**host, *port))
     }
 }
 
@@ -81,7 +85,7 @@ impl Calls {
         if name.is_empty() || name.len() > LONGEST_NAME {
             return Callee::Other;
         }
-        let hash = self.hasher.hash_one(name);
+        let hash = self.hasher.hash_one((name, address));
         match self.methods.find(hash, |there| there.name.is(name, address)) {
             Some(index) => Callee::Known(index),
             None => {
@@ -103,32 +107,32 @@ impl Calls {
         if self.side == Side::Server && code == Some(Code::Grpc(GrpcStatus::UNIMPLEMENTED)) {
             return None;
         }
-        let is_ok = code == Some(Code::Grpc(GrpcStatus::OK));
+        let is_proven = self.side == Side::Client || code == Some(Code::Grpc(GrpcStatus::OK));
         match callee {
             Callee::Other => None,
             Callee::Known(index) => {
                 let method = self.methods.get(*index)?;
-                if is_ok {
+                if is_proven {
                     self.prove(method);
                 }
                 Some(method)
             }
-            Callee::New(name) => self.admit(name, is_ok),
+            Callee::New(name) => self.admit(name, is_proven),
         }
     }
 
-    fn admit(&self, name: &Name, is_ok: bool) -> Option<&Method> {
-        let room = if is_ok { &self.proven } else { &self.unproven };
+    fn admit(&self, name: &Name, is_proven: bool) -> Option<&Method> {
+        let room = if is_proven { &self.proven } else { &self.unproven };
         if !room.take() {
             return None;
         }
-        let hash = self.hasher.hash_one(&*name.method);
-        let new = Box::new(Method::new(name.clone(), is_ok));
+        let hash = self.hasher.hash_one((&*name.method, name.address()));
+        let new = Box::new(Method::new(name.clone(), is_proven));
         match self.methods.insert(hash, new, |there, _| there.name == *name) {
             Inserted::New(index) => self.methods.get(index).map(|method| &**method),
             Inserted::There(index) => {
                 room.give_back();
-                self.method(&Callee::Known(index), is_ok.then_some(Code::Grpc(GrpcStatus::OK)))
+                self.method(&Callee::Known(index), is_proven.then_some(Code::Grpc(GrpcStatus::OK)))
             }
             Inserted::Full => {
                 room.give_back();
@@ -190,6 +194,18 @@ mod tests {
         assert!(!is_named("/s/101", GrpcStatus::UNKNOWN), "for one");
         assert!(is_named("/s/101", GrpcStatus::OK), "proven at once");
         assert!(!is_named("/s/7", GrpcStatus::UNIMPLEMENTED), "whoever was called");
+    }
+
+    #[test]
+    fn what_a_client_calls_needs_no_proof() {
+        let calls = Calls::new(Side::Client);
+        for (expected, port) in [(true, 0..MOST_PROVEN), (false, MOST_PROVEN..MOST_PROVEN + 10)] {
+            for port in port {
+                let callee = calls.find("/s/m", Some(("h", u16::try_from(port).ok())));
+                let is_named = calls.method(&callee, Some(Code::Grpc(GrpcStatus::UNIMPLEMENTED)));
+                assert_eq!(is_named.is_some(), expected, "{port}");
+            }
+        }
     }
 
     #[test]

@@ -115,10 +115,10 @@ impl Measured {
                 if let Some(active) = &kit.instruments.active {
                     active.add(1, kit.series.under_way(&series));
                 }
-                let sizes = settings
-                    .metrics
-                    .body_sizes
-                    .then(|| Sizes { request: content_length(request.headers), response: 0 });
+                let sizes = settings.metrics.body_sizes.then(|| {
+                    let length = content_length(request.headers).or(request.length);
+                    Sizes { request: length, response: 0 }
+                });
                 Subject::Http { series, sizes }
             }
         };

@@ -18,7 +18,9 @@ impl Metrics {
 pub(in crate::trace) enum Measured {}
 
 impl Measured {
-    pub(in crate::trace) fn start(settings: &Settings, _: &RequestHead<'_>) -> Option<Self> {
+    pub(in crate::trace) fn start(settings: &Settings, request: &RequestHead<'_>) -> Option<Self> {
+        // Only metrics want it.
+        let _ = request.length;
         let Metrics {} = settings.metrics;
         None
     }

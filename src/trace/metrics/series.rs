@@ -83,12 +83,11 @@ impl AllSeries {
     }
 
     fn of(&self, head: Head<'_>) -> Series {
-        // Schemes and ports are few, and entries that differ in them alone stand side by side.
-        let name = match head.subject {
-            Subject::Served { route, .. } => route,
-            Subject::Sent { address } => address.map(|(host, _)| host),
+        // Schemes are few, and entries that differ in them alone stand side by side.
+        let hash = match head.subject {
+            Subject::Served { route, .. } => self.hasher.hash_one((head.method, route)),
+            Subject::Sent { address } => self.hasher.hash_one((head.method, address)),
         };
-        let hash = self.hasher.hash_one((head.method, name));
         if let Some(index) = self.kept.find(hash, |entry| entry.head() == head) {
             return Series::Kept(index);
         }

@@ -161,7 +161,7 @@ async fn an_error_that_a_buffer_has_wrapped_is_looked_into() {
     let (tracing, mut spans) = TracingService::in_memory();
     let trace = TraceLayer::client(&tracing);
     let client = ServiceBuilder::new().layer(&trace).buffer(8).service(legacy(Version::HTTP_11));
-    let _: BoxError = client.oneshot(get(nobody().await, "/")).await.unwrap_err();
+    let _: BoxError = client.oneshot(get(nobody(), "/")).await.unwrap_err();
     let span = next_summary(&mut spans).await;
     assert!(span.ends_with("| connection_refused"), "{span}");
     assert!(span.contains("client error (Connect): tcp connect error: "), "{span}");
@@ -172,7 +172,7 @@ async fn a_balanced_channel_goes_on_without_the_endpoint_that_is_gone() {
     let (tracing, mut spans) = TracingService::in_memory();
     let address = serve_echo().await;
     let endpoint = |address| Channel::from_shared(format!("http://{address}")).unwrap();
-    let channel = Channel::balance_list([endpoint(nobody().await), endpoint(address)].into_iter());
+    let channel = Channel::balance_list([endpoint(nobody()), endpoint(address)].into_iter());
     let layer = TraceLayer::client(&tracing).target("dns:///inventory:50051");
     let mut client = echo::Client::over(layer.layer(channel));
     let (mut answered, mut refused) = (0, 0);

@@ -326,7 +326,7 @@ async fn why_there_is_no_connection_is_told_apart() {
 async fn a_refused_connection_and_a_name_that_is_not_found_are_told_apart() {
     let (tracing, mut spans) = TracingService::in_memory();
     let trace = TraceLayer::client(&tracing);
-    let address = nobody().await;
+    let address = nobody();
     for version in VERSIONS {
         trace.layer(legacy(version)).oneshot(get(address, "/")).await.unwrap_err();
         let expected = "Client | GET | - | error | connection_refused";

@@ -288,7 +288,7 @@ async fn counting_connections(goodbye: bool) -> (SocketAddr, Arc<AtomicU32>) {
 
 #[tokio::test]
 async fn a_connection_is_reused_and_a_goaway_costs_no_request() {
-    for (goodbye, expected) in [(false, 1), (true, 5)] {
+    for goodbye in [false, true] {
         let (tracing, mut spans) = TracingService::in_memory();
         let (address, connections) = counting_connections(goodbye).await;
         let mut client = TraceLayer::client(&tracing).layer(legacy(Version::HTTP_2));
@@ -298,7 +298,7 @@ async fn a_connection_is_reused_and_a_goaway_costs_no_request() {
             assert_eq!(next_summary(&mut spans).await, "Client | GET | 200 | unset | -");
         }
         let connections = connections.load(Ordering::Relaxed);
-        assert!(connections <= expected, "{connections}");
+        assert_eq!(connections > 1, goodbye, "{connections}");
     }
 }
 

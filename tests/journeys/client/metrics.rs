@@ -1,12 +1,15 @@
 //! What is measured of requests that leave.
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get as get_route;
-use http::{StatusCode, Version};
+use bytes::Bytes;
+use http::{Request, StatusCode, Version};
 use tonic::transport::{Channel, Server};
 use tower::{Layer, ServiceExt};
 use tower_otlp::{TraceLayer, TracingService, TracingServiceConfig};
 
+use super::failures::says;
 use super::{get, legacy, nobody, read};
 use crate::metrics::Meters;
 use crate::support::echo::{self, Echo};
@@ -19,7 +22,7 @@ async fn every_request_is_measured_by_whom_it_went_to_and_how_it_ended() {
         .route("/", get_route(async || "hello"))
         .route("/fails", get_route(async || StatusCode::INTERNAL_SERVER_ERROR));
     let address = serve(app).await;
-    let nobody = nobody().await;
+    let nobody = nobody();
     for version in VERSIONS {
         // Sampled or not, and with tracing disabled.
         for tracing in [
@@ -99,6 +102,52 @@ async fn every_call_is_measured_with_its_method_and_status_and_target() {
     ];
     expected.sort();
     assert_eq!(meters.lines(), expected);
+}
+
+#[tokio::test]
+async fn the_size_of_what_is_sent_is_measured_where_the_layer_can_see_it() {
+    let address = serve(Router::new().fallback(async |body: Bytes| body)).await;
+    let (tracing, _spans) = TracingService::in_memory();
+    for version in VERSIONS {
+        for declared in [false, true] {
+            let meters = Meters::new();
+            let layer = TraceLayer::client(&tracing).metrics(&meters.provider);
+            let client = layer.body_size_metrics(true).layer(legacy(version));
+            let mut request = Request::post(format!("http://{address}/"));
+            if declared {
+                request = request.header("content-length", "5");
+            }
+            let request = request.body(Body::from("hello")).unwrap();
+            read(client.oneshot(request).await.unwrap()).await.unwrap();
+            let sent = meters.sums("http.client.request.body.size");
+            assert_eq!(sent, Vec::from_iter(declared.then_some((1, 5.0))), "{version:?}");
+            assert_eq!(meters.sums("http.client.response.body.size"), [(1, 5.0)]);
+        }
+    }
+    #[cfg(feature = "reqwest")]
+    {
+        let meters = Meters::new();
+        let layer = TraceLayer::client(&tracing).metrics(&meters.provider);
+        let client = layer.body_size_metrics(true).layer(reqwest::Client::new());
+        let url: reqwest::Url = format!("http://{address}/").parse().unwrap();
+        for body in [None, Some("hello")] {
+            let mut request = reqwest::Request::new(reqwest::Method::POST, url.clone());
+            *request.body_mut() = body.map(Into::into);
+            client.clone().oneshot(request).await.unwrap().bytes().await.unwrap();
+        }
+        assert_eq!(meters.sums("http.client.request.body.size"), [(1, 5.0)]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_response_is_measured_and_no_more() {
+    let address = says(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
+    let (tracing, _spans) = TracingService::in_memory();
+    let meters = Meters::new();
+    let layer = TraceLayer::client(&tracing).metrics(&meters.provider).body_size_metrics(true);
+    let client = layer.layer(legacy(Version::HTTP_11));
+    read(client.oneshot(get(address, "/")).await.unwrap()).await.unwrap_err();
+    assert_eq!(meters.sums("http.client.response.body.size"), [(1, 4.0)]);
 }
 
 #[tokio::test]

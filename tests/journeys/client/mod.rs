@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tower_otlp::TraceContext;
 
@@ -47,7 +47,9 @@ fn told(headers: &HeaderMap) -> TraceContext {
 }
 
 /// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
+fn nobody() -> SocketAddr {
+    // Bound and not listening, for as long as the tests run: no other test is given its port.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    Box::leak(Box::new(socket)).local_addr().unwrap()
 }

@@ -219,6 +219,56 @@ async fn baggage_leaves_only_where_the_layer_says_so() {
 }
 
 #[tokio::test]
+async fn the_baggage_of_a_parent_in_the_extensions_goes_before_the_contexts() {
+    let (mut headers, app) = listening();
+    let address = serve(app).await;
+    let mut without = HeaderMap::new();
+    without.insert("traceparent", format!("00-{TRACE}-{PARENT}-01").parse().unwrap());
+    let without = TraceContext::from_headers(&without).unwrap();
+    let rows =
+        [(context_of("01"), "user=alice", "its own"), (without, "user=bob", "that of the context")];
+    for enabled in [true, false] {
+        for (parent, expected, reason) in rows.clone() {
+            let (tracing, _spans) = if enabled { at_rate(0) } else { disabled() };
+            let layer = TraceLayer::client(&tracing).propagate_baggage(true);
+            let client = layer.layer(legacy(http::Version::HTTP_11));
+            let mut request = get(address, "/");
+            request.headers_mut().insert("baggage", "mine=1".parse().unwrap());
+            request.extensions_mut().insert(parent);
+            let context = Context::new().with_baggage([KeyValue::new("user", "bob")]);
+            client.oneshot(request).with_context(context).await.unwrap();
+            assert_eq!(headers.recv().await.unwrap()["baggage"], expected, "{enabled}: {reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_layer_inside_one_whose_parent_is_in_the_extensions_sees_all_that_came() {
+    for (rate, flags) in [(ALWAYS, "01"), (ALWAYS, "00")] {
+        let (tracing, _spans) = at_rate(rate);
+        let service = service_fn(async |request: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(request.headers().clone()).map(|headers| {
+                let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+                Body::from(text("tracestate") + " " + &text("baggage"))
+            }))
+        });
+        let trace = TraceLayer::client(&tracing).propagate_baggage(true);
+        // A service in between drops the extensions.
+        let inner = trace.layer(service);
+        let between = service_fn(move |request: Request<Body>| {
+            assert!(TraceContext::current().is_some());
+            let inner = inner.clone();
+            async move { inner.oneshot(get(([127, 0, 0, 1], 1).into(), request.uri().path())).await }
+        });
+        let mut request = get(([127, 0, 0, 1], 1).into(), "/");
+        request.extensions_mut().insert(context_of(flags));
+        let response = trace.layer(between).oneshot(request).await.unwrap();
+        let heard = super::read(response).await.unwrap();
+        assert_eq!(heard, "vendor@@x=1,other=2 user=alice", "{flags}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_below_the_layer_runs_within_its_span() {
     for (rate, recorded) in [(ALWAYS, true), (0, false)] {
         let (tracing, mut spans) = at_rate(rate);

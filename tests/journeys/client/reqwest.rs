@@ -133,7 +133,7 @@ async fn a_span_lasts_until_the_body_was_read_or_is_not_wanted_any_more() {
 async fn what_reqwest_fails_with_is_told_apart_without_its_url() {
     let (tracing, mut spans) = TracingService::in_memory();
     let trace = TraceLayer::client(&tracing);
-    let refused = get(format!("http://{}/?sig=secret", nobody().await));
+    let refused = get(format!("http://{}/?sig=secret", nobody()));
     trace.layer(client(Version::HTTP_11)).oneshot(refused).await.unwrap_err();
     let span = next_summary(&mut spans).await;
     let start = "Client | GET | - | error: error sending request: client error (Connect): tcp";
@@ -174,10 +174,22 @@ async fn unrecorded_calls_go_on_in_their_trace() {
 }
 
 #[tokio::test]
+async fn a_url_without_a_host_has_no_address() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let traced = TraceLayer::client(&tracing).layer(client(Version::HTTP_11));
+    for url in ["file:///etc/passwd", "data:text/plain,secret", "foo:bar"] {
+        traced.clone().oneshot(get(url)).await.unwrap_err();
+        let span = next(&mut spans).await;
+        assert_eq!(text(&span, "server.address"), None, "{url}");
+        assert_eq!(text(&span, "url.full").unwrap(), "/", "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_url_that_is_too_long_for_others_is_told_by_its_host() {
     let (tracing, mut spans) = TracingService::in_memory();
     let traced = TraceLayer::client(&tracing).layer(client(Version::HTTP_11));
-    let url = format!("http://{}/{}", nobody().await, "x".repeat(70_000));
+    let url = format!("http://{}/{}", nobody(), "x".repeat(70_000));
     traced.oneshot(get(&url)).await.unwrap_err();
     let span = next(&mut spans).await;
     assert_eq!(text(&span, "server.address").unwrap(), "127.0.0.1");
