@@ -16,9 +16,12 @@ use hyper_util::rt::TokioExecutor;
 use opentelemetry::trace::FutureExt;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Server};
+use tower::balance::p2c::Balance;
+use tower::discover::ServiceList;
 use tower::limit::ConcurrencyLimitLayer;
+use tower::load::Constant;
 use tower::retry::Policy;
-use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_otlp::{ResendCount, TraceLayer, TracingService};
 
 use super::parents::{context_of, context_with};
@@ -101,6 +104,84 @@ async fn under_retry_each_attempt_is_a_span_and_over_it_the_whole_is_one() {
             assert_eq!(heard.recv().await.unwrap(), span.span_id, "{version:?}");
         }
         attempt.store(0, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_is_an_attempt_of_its_own() {
+    /// Goes elsewhere after an error of the client.
+    #[derive(Clone)]
+    struct Elsewhere(std::net::SocketAddr);
+    impl<R, E> Policy<Request<Full<Bytes>>, Response<R>, E> for Elsewhere {
+        type Future = Ready<()>;
+
+        fn retry(
+            &mut self,
+            request: &mut Request<Full<Bytes>>,
+            result: &mut Result<Response<R>, E>,
+        ) -> Option<Ready<()>> {
+            result.as_ref().err()?;
+            assert!(!request.headers().contains_key("traceparent"), "the copy is as it was");
+            *request.uri_mut() = format!("http://{}/", self.0).parse().unwrap();
+            request.extensions_mut().insert(ResendCount(1));
+            Some(ready(()))
+        }
+
+        fn clone_request(
+            &mut self,
+            request: &Request<Full<Bytes>>,
+        ) -> Option<Request<Full<Bytes>>> {
+            Some(request.clone())
+        }
+    }
+
+    let address = serve(Router::new().fallback(async || "hello")).await;
+    let (tracing, mut spans) = TracingService::in_memory();
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let client = ServiceBuilder::new()
+        .retry(Elsewhere(address))
+        .layer(TraceLayer::client(&tracing))
+        .service(client);
+    let request = Request::get(format!("http://{}/", nobody())).body(Full::default()).unwrap();
+    assert_eq!(read(client.oneshot(request).await.unwrap()).await.unwrap(), "hello");
+
+    let refused = next(&mut spans).await;
+    assert_eq!(text(&refused, "error.type").unwrap(), "connection_refused");
+    assert_eq!(text(&refused, "http.request.resend_count"), None);
+    let answered = next(&mut spans).await;
+    assert_eq!(summary(&answered), "Client | GET | 200 | unset | -");
+    assert_eq!(text(&answered, "http.request.resend_count").as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn under_a_balancer_each_span_says_which_endpoint_was_chosen() {
+    let (tracing, mut spans) = TracingService::in_memory();
+    let mut endpoints = Vec::new();
+    for _ in 0..2 {
+        let address = serve(Router::new().fallback(async |request: Request<Body>| {
+            // It knows its own name only from the request.
+            request.headers()["host"].to_str().unwrap().to_owned()
+        }))
+        .await;
+        let there = move |mut request: Request<Body>| {
+            *request.uri_mut() = format!("http://{address}/").parse().unwrap();
+            request
+        };
+        let endpoint = ServiceBuilder::new()
+            .map_request(there)
+            .layer(TraceLayer::client(&tracing))
+            .service(legacy(Version::HTTP_11));
+        endpoints.push(Constant::new(endpoint.boxed_clone(), 1));
+    }
+    let mut balanced = Balance::new(ServiceList::new(endpoints));
+    for _ in 0..10 {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let response = balanced.ready().await.unwrap().call(request).await.unwrap();
+        let answered_by = read(response).await.unwrap();
+        let span = next(&mut spans).await;
+        assert_eq!(summary(&span), "Client | GET | 200 | unset | -");
+        let port = text(&span, "server.port").unwrap();
+        assert_eq!(answered_by, format!("127.0.0.1:{port}"));
     }
 }
 
