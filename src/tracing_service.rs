@@ -334,10 +334,12 @@ fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
              use grpc:// or http:// without ca_certs and key pairs, to a collector on this host",
         )));
     }
+    #[cfg(feature = "_client")]
+    let options = sink::ExportOptions::default();
     match url.target() {
         #[cfg(feature = "grpc")]
         Target::Grpc { authority, .. } => {
-            match sink::grpc::GrpcSink::new(&authority.to_string(), target.clone()) {
+            match sink::grpc::GrpcSink::new(&authority.to_string(), &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
                 Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
             }
@@ -346,7 +348,8 @@ fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
         Target::Grpc { .. } => Err(built_without("grpc", &target)),
         #[cfg(feature = "http")]
         Target::Http { authority, path, .. } => {
-            match sink::http::HttpSink::new(&authority.to_string(), path, target.clone()) {
+            match sink::http::HttpSink::new(&authority.to_string(), path, &options, target.clone())
+            {
                 Ok(sink) => Ok(Box::new(sink)),
                 Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
             }

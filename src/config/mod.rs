@@ -203,6 +203,7 @@ use self::node::Node;
 use crate::context::{Network, ResponseHeader};
 use crate::record::Capture;
 use crate::sampling::{RemoteParent, SamplingRule};
+use crate::sink::KeyPair;
 
 #[cfg(feature = "yaml")]
 mod document;
@@ -397,13 +398,6 @@ impl<'de> Deserialize<'de> for TracingServiceConfig {
         let section = Node::deserialize(deserializer)?;
         section::resolve(&section).map_err(|error| D::Error::custom(error.one_line()))
     }
-}
-
-/// The PEM files of a client certificate.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct KeyPair {
-    pub(crate) key_file: PathBuf,
-    pub(crate) cert_file: PathBuf,
 }
 
 #[cfg(test)]

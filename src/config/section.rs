@@ -6,9 +6,10 @@ use self::field::{Field, Problems, fields};
 use super::error::{ConfigError, Problem};
 use super::nearest::nearest;
 use super::node::{Node, Value};
-use super::{ExporterUrl, KeyPair, ParseExporterUrlError, TracingServiceConfig};
+use super::{ExporterUrl, ParseExporterUrlError, TracingServiceConfig};
 use crate::context::{Network, ParseNetworkError, ResponseHeader};
 use crate::sampling::{RemoteParent, SamplingRate};
+use crate::sink::KeyPair;
 
 pub(super) mod capture;
 mod field;

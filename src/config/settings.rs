@@ -5,10 +5,11 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 
 use super::section;
-use super::{ConfigError, ExporterUrl, KeyPair, Problem, Target, TracingServiceConfig};
+use super::{ConfigError, ExporterUrl, Problem, Target, TracingServiceConfig};
 use crate::context::{Network, ResponseHeader};
 use crate::record::Capture;
 use crate::sampling::{RemoteParent, Sampling, SamplingRate, SamplingRule};
+use crate::sink::KeyPair;
 
 impl TracingServiceConfig {
     /// The settings, in types that hold valid values only; `None` when recording is off, in which

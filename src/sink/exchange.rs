@@ -20,12 +20,14 @@ use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+use super::options::ExportOptions;
 use crate::pipeline::Failure;
 
 /// An HTTP client of the worker's runtime.
 #[derive(Debug)]
 pub(super) struct HttpClient {
     client: Client<HttpConnector, Pieces>,
+    timeout: Duration,
     /// Why the last exchange failed that had no connection.
     unconnected: Mutex<Option<String>>,
 }
@@ -54,10 +56,10 @@ pub(super) struct Answer {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-pub(super) fn client(version: Version) -> HttpClient {
+pub(super) fn client(version: Version, options: &ExportOptions) -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_connect_timeout(Some(options.connect_timeout));
     connector.set_keepalive(Some(IDLE));
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
@@ -67,23 +69,29 @@ pub(super) fn client(version: Version) -> HttpClient {
         #[cfg(feature = "grpc")]
         Version::Http2 => builder.http2_only(true).http2_max_header_list_size(MAX_ANSWER as u32),
     };
-    HttpClient { client: builder.build(connector), unconnected: Mutex::default() }
+    HttpClient {
+        client: builder.build(connector),
+        timeout: options.timeout,
+        unconnected: Mutex::default(),
+    }
 }
 
 /// Sends a request and reads the answer to its end, trailers included.
 ///
 /// # Errors
 ///
-/// When there is no connection, no complete answer within [`TIMEOUT`], or one of more than
+/// When there is no connection, no complete answer in time, or one of more than
 /// [`MAX_ANSWER`] bytes.
 pub(super) async fn exchange(
     client: &HttpClient,
     mut request: Request<Pieces>,
 ) -> Result<Answer, Failure> {
     let connection = capture_connection(&mut request);
-    let answer = match timeout(TIMEOUT, attempt(client, request)).await {
+    let answer = match timeout(client.timeout, attempt(client, request)).await {
         Ok(answer) => answer,
-        Err(_) => Err(Failure(format!("no complete answer within {} s", TIMEOUT.as_secs()))),
+        Err(_) => {
+            Err(Failure(format!("no complete answer within {} s", client.timeout.as_secs_f64())))
+        }
     };
     if let Err(Failure(reason)) = &answer {
         match connection.connection_metadata().as_ref() {
@@ -201,9 +209,6 @@ impl Body for Pieces {
 }
 
 pub(super) const USER_AGENT: &str = concat!("tower-otlp/", env!("CARGO_PKG_VERSION"), " (Rust)");
-/// Time for a whole exchange: name look-up, connecting, sending and the answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections are not kept for longer: what lies between may have forgotten them.
 const IDLE: Duration = Duration::from_secs(30);
 /// An OTLP answer is a few bytes; one with an error, a few hundred.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::options::ExportOptions;
 use super::partial;
 use crate::grpc_status::{self, GrpcStatus};
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
@@ -28,10 +29,14 @@ impl GrpcSink {
     /// # Errors
     ///
     /// When `authority` cannot be part of a URI.
-    pub(crate) fn new(authority: &str, target: String) -> Result<Self, http::Error> {
+    pub(crate) fn new(
+        authority: &str,
+        options: &ExportOptions,
+        target: String,
+    ) -> Result<Self, http::Error> {
         let uri =
             Uri::builder().scheme("http").authority(authority).path_and_query(EXPORT).build()?;
-        Ok(Self { client: client(Version::Http2), uri, target })
+        Ok(Self { client: client(Version::Http2, options), uri, target })
     }
 
     async fn call(&self, batch: &Batch) -> Result<Outcome, Failure> {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use http::{HeaderValue, Method, Request, Uri, header};
 
 use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::options::ExportOptions;
 use super::partial;
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
 use crate::record::walk::{Fields, Value};
@@ -25,10 +26,15 @@ impl HttpSink {
     /// # Errors
     ///
     /// When the parts make no URI.
-    pub(crate) fn new(authority: &str, path: &str, target: String) -> Result<Self, http::Error> {
+    pub(crate) fn new(
+        authority: &str,
+        path: &str,
+        options: &ExportOptions,
+        target: String,
+    ) -> Result<Self, http::Error> {
         let uri =
             Uri::builder().scheme("http").authority(authority).path_and_query(path).build()?;
-        Ok(Self { client: client(Version::Http1), uri, target })
+        Ok(Self { client: client(Version::Http1, options), uri, target })
     }
 
     async fn post(&self, batch: &Batch) -> Result<Outcome, Failure> {

@@ -17,5 +17,11 @@ pub(crate) mod grpc;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
+mod options;
 #[cfg(feature = "_client")]
 mod partial;
+
+pub use self::options::Compression;
+#[cfg(feature = "_client")]
+pub(crate) use self::options::ExportOptions;
+pub(crate) use self::options::KeyPair;

@@ -1,0 +1,66 @@
+//! How the network exporters behave, whichever protocol they speak.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+/// What both network exporters are told.
+#[derive(Clone, Debug)]
+pub(crate) struct ExportOptions {
+    /// Sent with each request, beside those of the protocol. Their values are marked sensitive.
+    pub(crate) headers: HeaderMap,
+    pub(crate) compression: Compression,
+    /// Time for a whole attempt: name look-up, connecting, sending and the answer.
+    pub(crate) timeout: Duration,
+    /// Time for a connection, within `timeout`.
+    pub(crate) connect_timeout: Duration,
+    /// `None` is plaintext.
+    pub(crate) tls: Option<TlsOptions>,
+    /// The Unix domain socket to connect to, instead of the host of the URL.
+    pub(crate) unix_socket: Option<PathBuf>,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self {
+            headers: HeaderMap::new(),
+            compression: Compression::None,
+            timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            tls: None,
+            unix_socket: None,
+        }
+    }
+}
+
+/// How requests to the collector are compressed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all. The default.
+    #[default]
+    None,
+    /// With gzip, where it is worth it: not below 1 KiB.
+    Gzip,
+}
+
+/// Whom the exporter believes, and as whom it comes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct TlsOptions {
+    /// PEM files with certificate authorities.
+    pub(crate) ca_certs: Vec<PathBuf>,
+    /// Whether those of the system count, too. They do in any case if there are no `ca_certs`.
+    pub(crate) system_roots: bool,
+    /// Client certificates.
+    pub(crate) keypairs: Vec<KeyPair>,
+    /// The name that the collector's certificate must be for, if not the host of the URL.
+    pub(crate) server_name: Option<String>,
+}
+
+/// The PEM files of a client certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct KeyPair {
+    pub(crate) key_file: PathBuf,
+    pub(crate) cert_file: PathBuf,
+}
