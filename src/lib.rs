@@ -37,9 +37,10 @@ pub use config::{ConfigError, ExporterUrl, ParseExporterUrlError, TracingService
 pub use context::{Network, ParseNetworkError, ResponseHeader, TraceContext};
 #[cfg(feature = "opentelemetry-sdk")]
 pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
-pub use pipeline::{Dropped, Stats};
+pub use pipeline::{Dropped, Stats, WhenFull};
 pub use record::{Capture, RecordedEvent, RecordedLink, RecordedSpan};
 pub use sampling::{RateOutOfRange, RemoteParent, Sampling, SamplingRate, SamplingRule};
+pub use sink::Compression;
 #[cfg(feature = "reqwest")]
 pub use trace::ReqwestFuture;
 #[cfg(feature = "tonic")]

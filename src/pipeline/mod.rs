@@ -12,6 +12,7 @@
 mod batch;
 mod buffer;
 mod ledger;
+mod options;
 mod queue;
 mod report;
 mod worker;
@@ -26,6 +27,8 @@ use tokio::time::Instant;
 pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, SharedResource, Sink};
 pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
+pub use options::WhenFull;
+pub(crate) use options::{PipelineOptions, RetryPolicy};
 pub(crate) use report::warn;
 #[cfg(feature = "opentelemetry-sdk")]
 pub(crate) use worker::is_exporter;

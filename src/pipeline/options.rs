@@ -1,0 +1,65 @@
+//! What the operator may set of the way out.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::batch::BatchLimits;
+
+/// How spans wait, how they go out together, and how often that is tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PipelineOptions {
+    /// Bytes of spans that may wait or be under way in all.
+    pub(crate) max_bytes: usize,
+    pub(crate) when_full: WhenFull,
+    pub(crate) batch: BatchLimits,
+    /// How long a span waits at most for others to go out with.
+    pub(crate) max_delay: Duration,
+    /// Requests that may be under way at once.
+    pub(crate) concurrency: NonZeroUsize,
+    pub(crate) retry: RetryPolicy,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self {
+            max_bytes: 32 << 20,
+            when_full: WhenFull::default(),
+            batch: BatchLimits::default(),
+            max_delay: Duration::from_secs(1),
+            concurrency: NonZeroUsize::new(8).expect("eight is not zero"),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// Which spans are lost when the memory for waiting ones is used up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// Those that end now. The default.
+    #[default]
+    DropNewest,
+    /// Those that have waited longest.
+    DropOldest,
+}
+
+/// How often an export is tried that failed for a reason that may pass.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RetryPolicy {
+    /// Longest pause before the second attempt.
+    pub(crate) initial: Duration,
+    /// Longest pause before any attempt.
+    pub(crate) max: Duration,
+    /// How long after the first attempt the last one may begin.
+    pub(crate) give_up_after: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(250),
+            max: Duration::from_secs(30),
+            give_up_after: Duration::from_secs(300),
+        }
+    }
+}
