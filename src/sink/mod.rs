@@ -14,6 +14,7 @@ mod exchange;
 pub(crate) mod file;
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
+mod headers;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
@@ -21,7 +22,6 @@ mod options;
 #[cfg(feature = "_client")]
 mod partial;
 
+pub(crate) use self::headers::{header_value, read_header_value};
 pub use self::options::Compression;
-#[cfg(feature = "_client")]
-pub(crate) use self::options::ExportOptions;
-pub(crate) use self::options::KeyPair;
+pub(crate) use self::options::{ExportOptions, KeyPair, TlsOptions};

@@ -45,6 +45,11 @@ pub enum Compression {
     Gzip,
 }
 
+impl Compression {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("none", Self::None), ("gzip", Self::Gzip)];
+}
+
 /// Whom the exporter believes, and as whom it comes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct TlsOptions {

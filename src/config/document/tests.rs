@@ -50,8 +50,8 @@ tracing_service:
 
 #[test]
 fn the_example_of_the_module_is_read() {
-    let module = include_str!("../mod.rs");
-    let lines = module.lines().map(|line| line.trim_start_matches("//!"));
+    let module = include_str!("../keys.md");
+    let lines = module.lines();
     let example: Vec<_> = lines
         .skip_while(|line| line.trim() != "```yaml")
         .skip(1)
