@@ -33,7 +33,10 @@ pub use opentelemetry;
 #[cfg(feature = "opentelemetry-sdk")]
 pub use opentelemetry_sdk;
 
-pub use config::{ConfigError, ExporterUrl, ParseExporterUrlError, TracingServiceConfig};
+pub use config::{
+    ConfigError, ExporterUrl, LimitsConfig, ParseExporterUrlError, QueueConfig, RetryConfig,
+    TracingServiceConfig,
+};
 pub use context::{Network, ParseNetworkError, ResponseHeader, TraceContext};
 #[cfg(feature = "opentelemetry-sdk")]
 pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};

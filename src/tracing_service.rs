@@ -42,6 +42,7 @@ pub struct TracingService {
     recording: Recording,
     trust: Trust,
     capture: Capture,
+    limits: SpanLimits,
     response_header: ResponseHeader,
     #[cfg(feature = "opentelemetry-sdk")]
     provider: Provider,
@@ -77,7 +78,16 @@ impl TracingServiceConfig {
                  will be recorded, only requests whose caller has sampled them",
             ));
         }
-        let limits = (BufferLimits::default(), BatchLimits::default());
+        let options = settings.pipeline_options();
+        let default = BufferLimits::default();
+        let buffer = BufferLimits {
+            total_bytes: options.max_bytes,
+            // A chunk is the least that a request can hold.
+            chunk_bytes: default.chunk_bytes.min(options.batch.bytes / 2),
+            chunk_spans: default.chunk_spans.min(options.batch.spans),
+            span_bytes: default.span_bytes.min(options.batch.bytes),
+        };
+        let limits = (buffer, options.batch);
         TracingService::run(settings, service_name, sink, limits)
     }
 
@@ -151,6 +161,7 @@ impl TracingService {
             recording: Recording::Off,
             trust: Trust::default(),
             capture: Capture::default(),
+            limits: SpanLimits::default(),
             response_header: ResponseHeader::Off,
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
@@ -165,12 +176,7 @@ impl TracingService {
     ) -> Result<Self, StartError> {
         let hold = settings.wait_for_resource_attributes();
         let pipeline = Pipeline::start(sink, buffer, batch, hold).map_err(StartError::Thread)?;
-        let resource = Resource::detect(settings, service_name, &|variable| {
-            env::process(variable).unwrap_or_else(|wrong| {
-                pipeline::warn(format_args!("{wrong}"));
-                None
-            })
-        });
+        let resource = Resource::detect(settings, service_name, &variable);
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
@@ -186,6 +192,7 @@ impl TracingService {
                 settings.trusted_proxies(),
             ),
             capture: settings.capture().clone(),
+            limits: settings.span_limits(),
             response_header: settings.response_header(),
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
@@ -292,7 +299,7 @@ impl TraceLayer {
         Self::new(trace::Settings {
             intake: Arc::clone(&tracing.intake),
             scope: Arc::clone(&tracing.scope),
-            limits: SpanLimits::default(),
+            limits: tracing.limits,
             recording: tracing.recording.clone(),
             metrics: trace::Metrics::default(),
             role,
@@ -325,6 +332,14 @@ impl InMemorySpans {
     }
 }
 
+/// A variable of the environment of this process.
+fn variable(name: &str) -> Option<String> {
+    env::process(name).unwrap_or_else(|wrong| {
+        pipeline::warn(format_args!("{wrong}"));
+        None
+    })
+}
+
 fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
     let url = settings.exporter_url();
     let target = url.to_string();
@@ -335,27 +350,26 @@ fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
         )));
     }
     #[cfg(feature = "_client")]
-    let options = sink::ExportOptions::default();
+    let options = settings.export_options(&variable)?;
     match url.target() {
         #[cfg(feature = "grpc")]
-        Target::Grpc { authority, .. } => {
-            match sink::grpc::GrpcSink::new(&authority.to_string(), &options, target.clone()) {
+        Target::Grpc { .. } | Target::GrpcUnix { .. } => {
+            match sink::grpc::GrpcSink::new(&url.authority(), &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
                 Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
             }
         }
         #[cfg(not(feature = "grpc"))]
-        Target::Grpc { .. } => Err(built_without("grpc", &target)),
+        Target::Grpc { .. } | Target::GrpcUnix { .. } => Err(built_without("grpc", &target)),
         #[cfg(feature = "http")]
-        Target::Http { authority, path, .. } => {
-            match sink::http::HttpSink::new(&authority.to_string(), path, &options, target.clone())
-            {
+        Target::Http { path, .. } | Target::HttpUnix { path, .. } => {
+            match sink::http::HttpSink::new(&url.authority(), path, &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
                 Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
             }
         }
         #[cfg(not(feature = "http"))]
-        Target::Http { .. } => Err(built_without("http", &target)),
+        Target::Http { .. } | Target::HttpUnix { .. } => Err(built_without("http", &target)),
         #[cfg(feature = "file")]
         Target::File { directory, limit } => {
             Ok(Box::new(sink::file::FileSink::new(directory.clone(), *limit, target)))

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -22,11 +23,17 @@ mod tests;
 /// | `host:port`, `host` | as `grpc://` | 4317 |
 /// | `http://host:port/path` | OTLP protobuf over HTTP, never TLS | 4318 |
 /// | `https://host:port/path` | OTLP protobuf over HTTPS | 4318 |
+/// | `unix:///socket`, `unix:/socket` | OTLP over gRPC on a Unix domain socket, never TLS | – |
+/// | `http+unix:///socket?path=/path` | OTLP protobuf over HTTP on a Unix domain socket | – |
 /// | `file:///directory?limit=bytes` | OTLP/JSON files, no connection | – |
 ///
 /// The path of an `http` or `https` URL is where requests are posted. No path and `/` both mean
 /// the standard `/v1/traces`; any other path is used exactly as written. An IPv6 address stands
 /// in brackets: `grpc://[::1]:4317`.
+///
+/// The URL of a Unix domain socket names its absolute path, with `%20` for a space and the like. For
+/// HTTP the path of the requests is `/v1/traces`, unless there is another one behind `?path=`.
+/// Where the system has no such sockets the URL is an error.
 ///
 /// A `file` URL names an absolute directory, with `%20` for a space and the like
 /// ([RFC 8089]); [`ExporterUrl::file`] writes it for a path. `limit` is the size in bytes at which the next file is begun, 104857600 (100
@@ -92,6 +99,19 @@ impl ExporterUrl {
         &self.target
     }
 
+    /// What requests say whom they are for: host and port, as far as there are.
+    #[cfg(feature = "_client")]
+    pub(crate) fn authority(&self) -> String {
+        match &self.target {
+            Target::Grpc { authority, .. } | Target::Http { authority, .. } => {
+                authority.to_string()
+            }
+            Target::GrpcUnix { .. } | Target::HttpUnix { .. } | Target::File { .. } => {
+                "localhost".to_owned()
+            }
+        }
+    }
+
     /// The canonical scheme: lower case, and never absent.
     pub(crate) fn scheme(&self) -> &'static str {
         match self.target {
@@ -99,6 +119,8 @@ impl ExporterUrl {
             Target::Grpc { tls: true, .. } => "grpcs",
             Target::Http { tls: false, .. } => "http",
             Target::Http { tls: true, .. } => "https",
+            Target::GrpcUnix { .. } => "unix",
+            Target::HttpUnix { .. } => "http+unix",
             Target::File { .. } => "file",
         }
     }
@@ -111,6 +133,10 @@ pub(crate) enum Target {
     Grpc { authority: Authority, tls: bool },
     /// OTLP protobuf by POST to `path`, which starts with `/` and is valid in a request line.
     Http { authority: Authority, path: String, tls: bool },
+    /// OTLP over gRPC, in plaintext, on a socket whose path is absolute.
+    GrpcUnix { socket: PathBuf },
+    /// As `Http`, in plaintext, on a socket whose path is absolute.
+    HttpUnix { socket: PathBuf, path: String },
     /// OTLP/JSON files in `directory`, which is absolute; a file ends before it passes `limit`
     /// bytes.
     File { directory: PathBuf, limit: u64 },
@@ -138,14 +164,31 @@ impl fmt::Display for ExporterUrl {
         match &self.target {
             Target::Grpc { authority, .. } => write!(f, "{scheme}://{authority}"),
             Target::Http { authority, path, .. } => write!(f, "{scheme}://{authority}{path}"),
+            Target::GrpcUnix { socket } => write!(f, "{scheme}://{}", Escaped(socket)),
+            Target::HttpUnix { socket, path } => {
+                write!(f, "{scheme}://{}?path={path}", Escaped(socket))
+            }
             Target::File { directory, limit } => {
-                // Only UTF-8 directories are taken, so nothing is lost here.
-                let directory = directory.to_string_lossy();
-                let directory = utf8_percent_encode(&directory, ESCAPED_IN_DIRECTORY);
-                write!(f, "{scheme}://{directory}?limit={limit}")
+                write!(f, "{scheme}://{}?limit={limit}", Escaped(directory))
             }
         }
     }
+}
+
+/// A path as it stands in a URL.
+struct Escaped<'a>(&'a Path);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Only UTF-8 paths are taken, so nothing is lost here.
+        utf8_percent_encode(&self.0.to_string_lossy(), ESCAPED_IN_PATH).fmt(f)
+    }
+}
+
+/// Whether a text is the name or address of a host, as it could stand in a URL but without
+/// brackets.
+pub(super) fn is_host(text: &str) -> bool {
+    text.parse::<Ipv6Addr>().is_ok() || parse::host_name(text).is_ok()
 }
 
 impl FromStr for ExporterUrl {
@@ -218,9 +261,16 @@ enum Reason {
     RelativeDirectory,
     DirectoryNul,
     DirectoryNotUtf8,
+    NoSocket,
+    RelativeSocket,
+    SocketNotUtf8,
+    Socket,
     RelativePath,
     PathNotUtf8,
     Option(String),
+    SocketOption(String),
+    PathTwice,
+    PathOfRequests,
     LimitTwice,
     Limit(String),
 }
@@ -229,7 +279,10 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fixed = match self {
             Self::UnknownScheme(scheme) => {
-                return write!(f, "unknown scheme {scheme}: use grpc, grpcs, http, https or file");
+                return write!(
+                    f,
+                    "unknown scheme {scheme}: use grpc, grpcs, http, https, unix, http+unix or file"
+                );
             }
             Self::MissingSlashes(scheme) => {
                 return write!(f, "two slashes are missing: write `{scheme}://…`");
@@ -238,6 +291,9 @@ impl fmt::Display for Reason {
             Self::Port(port) => return write!(f, "{port} is not a port from 1 to 65535"),
             Self::Option(key) => {
                 return write!(f, "unknown option {key}: a file URL knows only `limit`");
+            }
+            Self::SocketOption(key) => {
+                return write!(f, "unknown option {key}: an http+unix URL knows only `path`");
             }
             Self::Limit(limit) => {
                 return write!(f, "limit {limit} is not a number of bytes above 0, in digits only");
@@ -268,6 +324,20 @@ impl fmt::Display for Reason {
             }
             Self::DirectoryNul => "the directory holds a NUL character (%00)",
             Self::DirectoryNotUtf8 => "the directory is not UTF-8 once percent-decoded",
+            Self::NoSocket => "no path of a socket: write for example unix:///run/otel.sock",
+            Self::RelativeSocket => {
+                "the path of the socket must be absolute: write three slashes, as in \
+                 unix:///run/otel.sock"
+            }
+            Self::SocketNotUtf8 => "the path of the socket is not UTF-8 once percent-decoded",
+            #[cfg(unix)]
+            Self::Socket => "the path of the socket is too long for this system, or holds a NUL",
+            #[cfg(not(unix))]
+            Self::Socket => "this system has no Unix domain sockets",
+            Self::PathTwice => "`path` is given twice",
+            Self::PathOfRequests => {
+                "the `path` of the requests must begin with a `/`, as in ?path=/v1/traces"
+            }
             Self::RelativePath => "the directory must be absolute, such as /var/lib/traces",
             Self::PathNotUtf8 => "the directory is not UTF-8",
             Self::LimitTwice => "`limit` is given twice",
@@ -278,7 +348,7 @@ impl fmt::Display for Reason {
 
 /// All but what RFC 3986 allows in a path. Without quotation marks and backslashes the URL also
 /// goes into quotes as it is. `@` is refused when the URL is read back.
-const ESCAPED_IN_DIRECTORY: &AsciiSet = &NON_ALPHANUMERIC
+const ESCAPED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
     .remove(b'.')

@@ -1,133 +1,4 @@
-//! What the operator writes: the `tracing_service` section.
-//!
-//! The section lives in the service's own YAML document, beside whatever else the service keeps
-//! there; other sections are not looked at. A document without it means that tracing is off, but
-//! a section called `tracing-service`, `TracingService` or the like is an error.
-//!
-//! ```yaml
-//! tracing_service:
-//!   enabled: yes
-//!   exporter_url: grpcs://collector.example.com:4317
-//!   sampling_rate_per_million: 10_000
-//!   ca_certs:
-//!     - /etc/checkout/collector-ca.pem
-//!   https_keypairs:
-//!     - key_file: /etc/checkout/client.key
-//!       cert_file: /etc/checkout/client.pem
-//!   service_name: checkout
-//!   resource_attributes:
-//!     deployment.environment.name: production
-//!     team.oncall: true
-//!   response_header: server-timing
-//!   sampling_rules:
-//!     - path_prefix: /healthz
-//!       sampling_rate_per_million: 0
-//!     - method: POST
-//!       route: /orders/{id}
-//!       sampling_rate_per_million: 1_000_000
-//!     - grpc_service: shop.Inventory
-//!       sampling_rate_per_million: 100_000
-//!   remote_parent: trust
-//!   forced_sampling_per_second: 100
-//!   request_headers: [x-request-id]
-//!   response_headers: [x-cache]
-//!   sensitive_headers: no
-//!   redacted_query_parameters: [token, sig]
-//!   known_methods: [GET, POST]
-//!   known_grpc_methods: [shop.Inventory/Count]
-//!   trusted_proxies: [10.0.0.0/8, ::1]
-//! ```
-//!
-//! | key | value | when left out |
-//! |---|---|---|
-//! | `enabled` | `yes`, `yeah`, `y`, `true`, `1`, `on` or `no`, `nope`, `n`, `false`, `0`, `off`, in any case | off |
-//! | `exporter_url` | where spans go, see [`ExporterUrl`] | an error when enabled |
-//! | `sampling_rate_per_million` | traces begun here that are recorded, of each million: 0 to 1000000 | 0, and a warning at start if no rule records any either |
-//! | `ca_certs` | list of PEM files with the certificate authorities that may vouch for the collector | the system's |
-//! | `https_keypairs` or `keypairs` | list of `key_file` and `cert_file`: PEM files with which the service identifies itself | no client certificate |
-//! | `service_name` | what the service is called in every span | `OTEL_SERVICE_NAME`, then `service.name` in `OTEL_RESOURCE_ATTRIBUTES`, then the name given in code, then `unknown_service:` and the executable |
-//! | `resource_attributes` | mapping of names to text, numbers, `true` or `false`, sent with every batch | see [below](self#who-the-spans-are-from) |
-//! | `response_header` | how a recorded response names its trace: `server-timing`, `traceresponse` or `off` | `server-timing` |
-//! | `sampling_rules` | list of rates for some of the traces begun here, see [below](self#which-traces-are-recorded) | one rate for all |
-//! | `remote_parent` | what becomes of the trace that a request claims to belong to: `trust`, `link` or `ignore`, see [`RemoteParent`] | `trust` |
-//! | `forced_sampling_per_second` | in how many requests a second a sampled caller is obeyed, from 1 on; beyond that their traces go on unsampled, and are [counted](crate::Stats::not_forced) | no limit |
-//! | `request_headers`, `response_headers` | lists of headers whose values spans show, in any case | none |
-//! | `sensitive_headers` | whether these may be `authorization`, `cookie`, `proxy-authorization` or `set-cookie`, and whether values that the program has marked sensitive are shown; the words of `enabled` | no |
-//! | `redacted_query_parameters` | list of parameters whose values spans do not show, by their exact names; with an empty list everything is shown | the signatures in signed URLs, see [`Capture`] |
-//! | `known_methods` | list of methods that spans show, where others are `_OTHER`; with an empty list all are | those of RFC 9110, `PATCH` and `QUERY` |
-//! | `known_grpc_methods` | the same of gRPC, such as `shop.Inventory/Count` | every method is shown |
-//! | `trusted_proxies` | list of the networks (`10.0.0.0/8`) and addresses of proxies that are believed when they say who the client is | none is |
-//!
-//! A key without a value, other than `enabled`, counts as left out. Numbers may be their digits in
-//! quotes. A name that a list repeats counts once.
-//!
-//! # Which traces are recorded
-//!
-//! Of the traces that begin here, as many as `sampling_rate_per_million` says, unless one of the
-//! `sampling_rules` has another rate for the request. The first rule that matches counts. Each has
-//! its own `sampling_rate_per_million` and one or more conditions, all of which must be met:
-//!
-//! | condition | the request |
-//! |---|---|
-//! | `method` | has this method, in exactly this case |
-//! | `path_prefix` | has this path or one below it: `/admin` is for `/admin/users`, not for `/administrator` |
-//! | `route` | was matched to this route by an axum `Router`, as written there |
-//! | `grpc_service` | calls this gRPC service, by its full name: `shop.Inventory` |
-//!
-//! A trace that began elsewhere is recorded if it was there, as far as `remote_parent` and
-//! `forced_sampling_per_second` go.
-//!
-//! # Who the spans are from
-//!
-//! The resource, which is sent with every batch of spans, is made of
-//!
-//! | attribute | value |
-//! |---|---|
-//! | `service.name` | as in the table above |
-//! | `service.instance.id` | a random UUID, another one at each start |
-//! | `process.pid`, `process.executable.name` | of this process; the file's name without its folder |
-//! | `host.name`, `host.arch` | of this host, as far as the system tells |
-//! | `telemetry.sdk.name`, `.language`, `.version`; `telemetry.distro.name`, `.version` | this crate |
-//!
-//! Further ones come from the environment variable `OTEL_RESOURCE_ATTRIBUTES` and from
-//! `resource_attributes`. The section goes before the variable, and the variable before the table,
-//! key by key.
-//!
-//! The variable is a list like `team=payments,region=eu%2Dwest`: what stands between its commas is
-//! percent-decoded, keys and values: a comma in one is written `%2C`, a `=` in a value `%3D`, and `%`
-//! itself `%25`. With one mistake in it, as a second `=`, all of it is ignored, and a warning at start
-//! says where the mistake is. A variable that is not Unicode is ignored with a warning, too.
-//!
-//! All attributes together may take 32 KiB. Of those that come last, what does not fit is left out,
-//! with a warning; the name of the service always stays.
-//!
-//! A program that learns only later who it is says so with
-//! [`TracingService::set_resource_attributes`](crate::TracingService::set_resource_attributes), and
-//! has its spans [wait](TracingServiceConfig::wait_for_resource_attributes) if none should be sent
-//! without.
-//!
-//! Arguments, command line, user and folder of the process are never sent, because they may hold
-//! secrets; and no `host.id`, because the id of a machine is to be kept confidential. Who wants
-//! one sets it.
-//!
-//! # What is checked, and when
-//!
-//! While `enabled` is off or absent nothing else in the section is looked at, so that tracing can
-//! be switched off without tidying up (only a misspelt `enabled`, such as `enable`, and a repeated
-//! one are still reported). Otherwise all of it is checked before the service starts, and
-//! [`ConfigError`] lists everything that is wrong, each with its line and column:
-//!
-//! - unknown and repeated keys, values of the wrong kind, rates out of range;
-//! - `enabled` without `exporter_url`;
-//! - certificates with an `http` or `file` URL, which never use them;
-//! - sampling rules without a condition, and those that never count because a rule before them has
-//!   another rate for all of their requests;
-//! - headers that hold secrets without `sensitive_headers: yes`, and binary metadata of gRPC
-//!   (`-bin`), which is never shown;
-//! - names that are none: of methods, headers, networks;
-//! - `keypairs` beside `https_keypairs`: they are two spellings of one key.
-//!
-//! Files with certificates are opened when the service starts, not here.
+#![doc = include_str!("keys.md")]
 //!
 //! # Example: the section in a document of its own
 #![cfg_attr(feature = "yaml", doc = "```")]
@@ -146,7 +17,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "line 3, column 17: tracing_service.exporter_url: \
-//!      unknown scheme \"tcp\": use grpc, grpcs, http, https or file\n\
+//!      unknown scheme \"tcp\": use grpc, grpcs, http, https, unix, http+unix or file\n\
 //!      line 4, column 3: tracing_service.sampling_rate: \
 //!      unknown key, did you mean `sampling_rate_per_million`?"
 //! );
@@ -193,7 +64,6 @@
 //! ```
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -203,21 +73,27 @@ use self::node::Node;
 use crate::context::{Network, ResponseHeader};
 use crate::record::Capture;
 use crate::sampling::{RemoteParent, SamplingRule};
-use crate::sink::KeyPair;
 
+mod contradictions;
 #[cfg(feature = "yaml")]
 mod document;
 pub(crate) mod env;
 mod error;
+mod exporter;
 mod exporter_url;
+mod limits;
 mod nearest;
 mod node;
+mod queue;
 mod section;
 mod settings;
 
 pub use self::error::{ConfigError, Problem};
+use self::exporter::Exporter;
 pub(crate) use self::exporter_url::Target;
 pub use self::exporter_url::{ExporterUrl, ParseExporterUrlError};
+pub use self::limits::LimitsConfig;
+pub use self::queue::{QueueConfig, RetryConfig};
 pub(crate) use self::settings::Settings;
 
 /// The `tracing_service` section: whether spans are recorded, which, and where they go.
@@ -242,8 +118,11 @@ pub struct TracingServiceConfig {
     forced_sampling_per_second: Option<NonZeroU32>,
     capture: Capture,
     trusted_proxies: Vec<Network>,
-    ca_certs: Vec<PathBuf>,
-    keypairs: Vec<KeyPair>,
+    exporter: Exporter,
+    queue: QueueConfig,
+    retry: RetryConfig,
+    concurrency: Option<usize>,
+    limits: LimitsConfig,
 }
 
 impl TracingServiceConfig {
@@ -369,21 +248,6 @@ impl TracingServiceConfig {
     #[must_use]
     pub fn trusted_proxies(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
         self.trusted_proxies.extend(networks);
-        self
-    }
-
-    /// Adds PEM files with the certificate authorities that may vouch for the collector; they
-    /// replace those of the system.
-    #[must_use]
-    pub fn ca_certs<P: Into<PathBuf>>(mut self, files: impl IntoIterator<Item = P>) -> Self {
-        self.ca_certs.extend(files.into_iter().map(Into::into));
-        self
-    }
-
-    /// Adds a client certificate: the PEM files with its private key and with its chain.
-    #[must_use]
-    pub fn keypair(mut self, key_file: impl Into<PathBuf>, cert_file: impl Into<PathBuf>) -> Self {
-        self.keypairs.push(KeyPair { key_file: key_file.into(), cert_file: cert_file.into() });
         self
     }
 }

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use opentelemetry::{KeyValue, Value as AttributeValue};
 
 use self::field::{Field, Problems, fields};
@@ -9,10 +7,12 @@ use super::node::{Node, Value};
 use super::{ExporterUrl, ParseExporterUrlError, TracingServiceConfig};
 use crate::context::{Network, ParseNetworkError, ResponseHeader};
 use crate::sampling::{RemoteParent, SamplingRate};
-use crate::sink::KeyPair;
 
 pub(super) mod capture;
+pub(super) mod exporter;
 mod field;
+pub(super) mod quantity;
+pub(super) mod queue;
 pub(super) mod sampling;
 
 pub(super) use self::field::MUST_NOT_BE_EMPTY;
@@ -60,7 +60,7 @@ fn is_off(entries: &[(Node, Node)]) -> bool {
 fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
     let mut config = TracingServiceConfig::disabled();
     config.capture = capture::read(fields, problems);
-    let mut keypairs_key = None;
+    config.exporter = exporter::read(fields, problems);
     for field in fields {
         match field.key {
             "enabled" => config.enabled = problems.keep(switch_of(field)).unwrap_or_default(),
@@ -70,13 +70,6 @@ fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
                 let rate = problems.keep(sampling::rate(field));
                 config.sampling_rate_per_million = rate.map(SamplingRate::per_million);
             }
-            "ca_certs" => config.ca_certs = ca_certs(field, problems),
-            "https_keypairs" | "keypairs" => match keypairs_key.replace(field.key) {
-                None => config.keypairs = keypairs(field, problems),
-                Some(other) => problems.push(field.at_key(format!(
-                    "`{other}` is another spelling of the same key: keep one of them"
-                ))),
-            },
             "service_name" => {
                 config.service_name = problems.keep(field.text()).map(str::to_owned);
             }
@@ -99,7 +92,11 @@ fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
                 config.trusted_proxies =
                     field.set_of("a list of networks such as 10.0.0.0/8", problems, network);
             }
-            key if capture::KEYS.contains(&key) => {}
+            "queue" => config.queue = queue::queue(field, problems),
+            "retry" => config.retry = queue::retry(field, problems),
+            "concurrency" => config.concurrency = problems.keep(queue::concurrency(field)),
+            "limits" => config.limits = queue::limits(field, problems),
+            key if capture::KEYS.contains(&key) || exporter::KEYS.contains(&key) => {}
             _ => problems.push(field.unknown_key(&KEYS)),
         }
     }
@@ -161,39 +158,6 @@ fn network(item: &Field<'_>) -> Result<Network, Problem> {
     })
 }
 
-fn ca_certs(field: &Field<'_>, problems: &mut Problems) -> Vec<PathBuf> {
-    let items = problems.keep(field.items("a list of paths")).unwrap_or_default();
-    items.iter().filter_map(|item| problems.keep(item.text()).map(PathBuf::from)).collect()
-}
-
-fn keypairs(field: &Field<'_>, problems: &mut Problems) -> Vec<KeyPair> {
-    let items = field.items("a list of mappings with `key_file` and `cert_file`");
-    let items = problems.keep(items).unwrap_or_default();
-    items.iter().filter_map(|item| keypair(item, problems)).collect()
-}
-
-fn keypair(item: &Field<'_>, problems: &mut Problems) -> Option<KeyPair> {
-    let Value::Mapping(entries) = &item.node.value else {
-        problems.push(item.must_be("a mapping with `key_file` and `cert_file`"));
-        return None;
-    };
-    let fields = fields(&item.path, entries, problems);
-    for unknown in fields.iter().filter(|field| !KEYPAIR_KEYS.contains(&field.key)) {
-        problems.push(unknown.unknown_key(&KEYPAIR_KEYS));
-    }
-    let [key_file, cert_file] = KEYPAIR_KEYS.map(|key| {
-        let file = match fields.iter().find(|field| field.key == key) {
-            Some(field) => field.text(),
-            None => {
-                let path = format!("{}.{key}", item.path);
-                Err(Problem::new(item.position, path, "missing: a key pair needs both files"))
-            }
-        };
-        problems.keep(file).map(PathBuf::from)
-    });
-    Some(KeyPair { key_file: key_file?, cert_file: cert_file? })
-}
-
 fn resource_attributes(field: &Field<'_>, problems: &mut Problems) -> Vec<KeyValue> {
     let Value::Mapping(entries) = &field.node.value else {
         problems.push(field.must_be("a mapping of names to values"));
@@ -221,15 +185,25 @@ fn resource_attribute(field: &Field<'_>) -> Result<KeyValue, Problem> {
 
 /// Puts a contradiction at the key that it is about, as the document spells it.
 fn contradiction(fields: &[Field<'_>], key: &str, message: String) -> Problem {
-    let is_spelling_of = |written: &str| match key {
+    let (name, member) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
+    let is_spelling_of = |written: &str| match name {
         "keypairs" => matches!(written, "keypairs" | "https_keypairs"),
-        _ => written == key,
+        _ => written == name,
     };
     let written = fields.iter().find(|field| is_spelling_of(field.key));
     // A key that is not there is missed because of `enabled`.
     let cause = written.or_else(|| fields.iter().find(|field| field.key == "enabled"));
-    let path = path(written.map_or(key, |field| field.key));
-    Problem::new(cause.and_then(|field| field.key_position), path, message)
+    let mut position = cause.and_then(|field| field.key_position);
+    let mut path = path(written.map_or(name, |field| field.key));
+    if let Some(member) = member {
+        path = format!("{path}.{member}");
+        if let Some(Value::Mapping(entries)) = written.map(|field| &field.node.value) {
+            let mut keys = entries.iter().map(|(key, _)| key);
+            let key = keys.find(|key| key.as_text() == Some(member));
+            position = key.and_then(|key| key.position).or(position);
+        }
+    }
+    Problem::new(position, path, message)
 }
 
 /// The path of a key of the section.
@@ -248,13 +222,23 @@ pub(super) fn attribute_name(name: &str) -> Result<(), &'static str> {
 /// The key of the section in a document.
 pub(super) const NAME: &str = "tracing_service";
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 29] = [
     "enabled",
     "exporter_url",
     "sampling_rate_per_million",
     "ca_certs",
     "https_keypairs",
     "keypairs",
+    "system_roots",
+    "server_name",
+    "headers",
+    "compression",
+    "timeout",
+    "connect_timeout",
+    "queue",
+    "retry",
+    "concurrency",
+    "limits",
     "service_name",
     "resource_attributes",
     "response_header",
@@ -269,8 +253,6 @@ const KEYS: [&str; 19] = [
     "known_grpc_methods",
     "trusted_proxies",
 ];
-
-const KEYPAIR_KEYS: [&str; 2] = ["key_file", "cert_file"];
 
 /// Teleport's words.
 const ON: [&str; 6] = ["yes", "yeah", "y", "true", "1", "on"];

@@ -1,15 +1,18 @@
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 
+#[cfg(feature = "_client")]
+use super::env::Variables;
 use super::section;
 use super::{ConfigError, ExporterUrl, Problem, Target, TracingServiceConfig};
 use crate::context::{Network, ResponseHeader};
-use crate::record::Capture;
+use crate::pipeline::{BatchLimits, PipelineOptions, RetryPolicy};
+use crate::record::{Capture, SpanLimits};
 use crate::sampling::{RemoteParent, Sampling, SamplingRate, SamplingRule};
-use crate::sink::KeyPair;
+#[cfg(feature = "_client")]
+use crate::sink::{ExportOptions, TlsOptions};
 
 impl TracingServiceConfig {
     /// The settings, in types that hold valid values only; `None` when recording is off, in which
@@ -35,53 +38,6 @@ impl TracingServiceConfig {
                 Err(ConfigError::new(contradictions.into_iter().map(problem).collect()))
             }
         }
-    }
-
-    /// What the types of the fields cannot rule out, with the key to correct.
-    pub(super) fn contradictions(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        if self.enabled && self.exporter_url.is_none() {
-            found.push((
-                "exporter_url".to_owned(),
-                "missing, although tracing is enabled: write for example grpc://collector:4317"
-                    .to_owned(),
-            ));
-        }
-        if let Some(rate) = self.sampling_rate_per_million
-            && SamplingRate::try_from(rate).is_err()
-        {
-            found.push((
-                "sampling_rate_per_million".to_owned(),
-                section::sampling::rate_must_be(rate),
-            ));
-        }
-        if self.service_name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-            found.push(("service_name".to_owned(), section::MUST_NOT_BE_EMPTY.to_owned()));
-        }
-        for attribute in &self.resource_attributes {
-            if let Err(message) = section::attribute_name(attribute.key.as_str()) {
-                found.push(("resource_attributes".to_owned(), message.to_owned()));
-            }
-        }
-        found.extend(section::sampling::contradictions(&self.sampling_rules));
-        found.extend(section::capture::contradictions(&self.capture));
-        let useless = match self.exporter_url.as_ref().map(ExporterUrl::target) {
-            Some(Target::Http { tls: false, .. }) => {
-                "certificates have no use with an http URL, which is never TLS: \
-                 write https, or remove them"
-            }
-            Some(Target::File { .. }) => {
-                "certificates have no use with a file URL, which makes no connection: remove them"
-            }
-            Some(Target::Http { tls: true, .. } | Target::Grpc { .. }) | None => return found,
-        };
-        if !self.ca_certs.is_empty() {
-            found.push(("ca_certs".to_owned(), useless.to_owned()));
-        }
-        if !self.keypairs.is_empty() {
-            found.push(("keypairs".to_owned(), useless.to_owned()));
-        }
-        found
     }
 }
 
@@ -150,23 +106,80 @@ impl<'a> Settings<'a> {
         self.config.response_header
     }
 
-    /// Empty means the certificate authorities of the system.
-    pub(crate) fn ca_certs(self) -> &'a [PathBuf] {
-        &self.config.ca_certs
-    }
-
-    pub(crate) fn keypairs(self) -> &'a [KeyPair] {
-        &self.config.keypairs
-    }
-
     /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
     /// are configured.
     pub(crate) fn uses_tls(self) -> bool {
-        let has_certificates = !self.ca_certs().is_empty() || !self.keypairs().is_empty();
+        let exporter = &self.config.exporter;
+        let has_certificates = !exporter.ca_certs.is_empty() || !exporter.keypairs.is_empty();
         match self.exporter_url.target() {
             Target::Grpc { tls, .. } => *tls || has_certificates,
             Target::Http { tls, .. } => *tls,
-            Target::File { .. } => false,
+            Target::GrpcUnix { .. } | Target::HttpUnix { .. } | Target::File { .. } => false,
         }
+    }
+
+    /// How spans wait, are sent together, and are sent again.
+    pub(crate) fn pipeline_options(self) -> PipelineOptions {
+        let TracingServiceConfig { queue, retry, concurrency, .. } = self.config;
+        let default = PipelineOptions::default();
+        let max_bytes = queue.max_bytes.unwrap_or(default.max_bytes);
+        let max = retry.max.unwrap_or(default.retry.max);
+        PipelineOptions {
+            max_bytes,
+            when_full: queue.when_full.unwrap_or(default.when_full),
+            batch: BatchLimits {
+                spans: queue.max_batch_spans.unwrap_or(default.batch.spans),
+                bytes: queue.max_batch_bytes.unwrap_or_else(|| default.batch.bytes.min(max_bytes)),
+            },
+            max_delay: queue.max_delay.unwrap_or(default.max_delay),
+            concurrency: concurrency.and_then(NonZeroUsize::new).unwrap_or(default.concurrency),
+            retry: RetryPolicy {
+                initial: retry.initial.unwrap_or_else(|| default.retry.initial.min(max)),
+                max,
+                give_up_after: retry.give_up_after.unwrap_or(default.retry.give_up_after),
+            },
+        }
+    }
+
+    /// How much one span may hold.
+    pub(crate) fn span_limits(self) -> SpanLimits {
+        self.config.limits.limits()
+    }
+
+    /// What the network exporters are told. Reads the files and variables with the values of
+    /// headers.
+    ///
+    /// # Errors
+    ///
+    /// All values of headers that cannot be had, in words that quote none.
+    #[cfg(feature = "_client")]
+    pub(crate) fn export_options(
+        self,
+        variables: Variables<'_>,
+    ) -> Result<ExportOptions, ConfigError> {
+        let exporter = &self.config.exporter;
+        let default = ExportOptions::default();
+        let timeout = exporter.timeout.unwrap_or(default.timeout);
+        Ok(ExportOptions {
+            headers: exporter.read_headers(variables)?,
+            header_files: exporter.header_files(),
+            compression: exporter.compression.unwrap_or(default.compression),
+            timeout,
+            connect_timeout: exporter
+                .connect_timeout
+                .unwrap_or_else(|| default.connect_timeout.min(timeout)),
+            tls: self.uses_tls().then(|| TlsOptions {
+                ca_certs: exporter.ca_certs.clone(),
+                system_roots: exporter.system_roots.unwrap_or(exporter.ca_certs.is_empty()),
+                keypairs: exporter.keypairs.clone(),
+                server_name: exporter.server_name.clone(),
+            }),
+            unix_socket: match self.exporter_url.target() {
+                Target::GrpcUnix { socket } | Target::HttpUnix { socket, .. } => {
+                    Some(socket.clone())
+                }
+                Target::Grpc { .. } | Target::Http { .. } | Target::File { .. } => None,
+            },
+        })
     }
 }

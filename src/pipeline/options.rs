@@ -43,6 +43,12 @@ pub enum WhenFull {
     DropOldest,
 }
 
+impl WhenFull {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [(&str, Self); 2] =
+        [("drop_newest", Self::DropNewest), ("drop_oldest", Self::DropOldest)];
+}
+
 /// How often an export is tried that failed for a reason that may pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RetryPolicy {

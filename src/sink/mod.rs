@@ -9,11 +9,16 @@
 //! Whatever a peer answers, an exchange with it ends: after its deadline, or its 64 KiB.
 
 #[cfg(feature = "_client")]
+mod compress;
+#[cfg(feature = "_client")]
 mod exchange;
 #[cfg(feature = "file")]
 pub(crate) mod file;
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
+mod header_value;
+#[cfg(feature = "_client")]
+mod headers;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
@@ -21,7 +26,10 @@ mod options;
 #[cfg(feature = "_client")]
 mod partial;
 
+pub(crate) use self::header_value::header_value;
+#[cfg(feature = "_client")]
+pub(crate) use self::headers::read_header_value;
 pub use self::options::Compression;
 #[cfg(feature = "_client")]
-pub(crate) use self::options::ExportOptions;
-pub(crate) use self::options::KeyPair;
+pub(crate) use self::options::{ExportOptions, TlsOptions};
+pub(crate) use self::options::{KeyPair, TIMEOUT};

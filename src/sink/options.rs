@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderMap;
+#[cfg(feature = "_client")]
+use http::{HeaderMap, HeaderName};
 
 /// What both network exporters are told.
+#[cfg(feature = "_client")]
 #[derive(Clone, Debug)]
 pub(crate) struct ExportOptions {
     /// Sent with each request, beside those of the protocol. Their values are marked sensitive.
     pub(crate) headers: HeaderMap,
+    /// Where the values of some of them are, which may change.
+    pub(crate) header_files: Vec<(HeaderName, PathBuf)>,
     pub(crate) compression: Compression,
     /// Time for a whole attempt: name look-up, connecting, sending and the answer.
     pub(crate) timeout: Duration,
@@ -21,12 +25,14 @@ pub(crate) struct ExportOptions {
     pub(crate) unix_socket: Option<PathBuf>,
 }
 
+#[cfg(feature = "_client")]
 impl Default for ExportOptions {
     fn default() -> Self {
         Self {
             headers: HeaderMap::new(),
+            header_files: Vec::new(),
             compression: Compression::None,
-            timeout: Duration::from_secs(10),
+            timeout: TIMEOUT,
             connect_timeout: Duration::from_secs(5),
             tls: None,
             unix_socket: None,
@@ -45,7 +51,13 @@ pub enum Compression {
     Gzip,
 }
 
+impl Compression {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("none", Self::None), ("gzip", Self::Gzip)];
+}
+
 /// Whom the exporter believes, and as whom it comes.
+#[cfg(feature = "_client")]
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct TlsOptions {
     /// PEM files with certificate authorities.
@@ -64,3 +76,6 @@ pub(crate) struct KeyPair {
     pub(crate) key_file: PathBuf,
     pub(crate) cert_file: PathBuf,
 }
+
+/// Time for an attempt, unless the operator sets another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);

@@ -23,6 +23,15 @@ pub(super) fn target(text: &str) -> Result<Target, Reason> {
     let (scheme, rest) = split_scheme(text)?;
     match scheme {
         Scheme::File => file(rest),
+        Scheme::Unix => match socket(rest)? {
+            (socket, None) => Ok(Target::GrpcUnix { socket }),
+            (_, Some(_)) => Err(Reason::Query),
+        },
+        Scheme::HttpUnix => {
+            let (socket, query) = socket(rest)?;
+            let path = query.map_or(Ok(TRACES_PATH), path_of_requests)?;
+            Ok(Target::HttpUnix { socket, path: path.to_owned() })
+        }
         Scheme::Grpc { tls } => {
             let (authority, path) = remote(rest, GRPC_PORT)?;
             match path {
@@ -45,6 +54,8 @@ pub(super) fn target(text: &str) -> Result<Target, Reason> {
 enum Scheme {
     Grpc { tls: bool },
     Http { tls: bool },
+    Unix,
+    HttpUnix,
     File,
 }
 
@@ -63,11 +74,11 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), Reason> {
     if let Some((name, rest)) = text.split_once(':')
         && !rest.starts_with(|c: char| c.is_ascii_digit())
     {
-        if let Some(&(name, _)) = known(name) {
-            return Err(Reason::MissingSlashes(name));
-        }
-        if name.eq_ignore_ascii_case("unix") {
-            return Err(Reason::UnknownScheme(quote(name)));
+        match known(name) {
+            // So gRPC writes it.
+            Some(&(_, Scheme::Unix)) => return Ok((Scheme::Unix, rest)),
+            Some(&(name, _)) => return Err(Reason::MissingSlashes(name)),
+            None => {}
         }
     }
     Ok((Scheme::Grpc { tls: false }, text))
@@ -108,7 +119,7 @@ fn authority_of(text: &str, default_port: u16) -> Result<Authority, Reason> {
     Ok(Authority { host, port })
 }
 
-fn host_name(host: &str) -> Result<String, Reason> {
+pub(super) fn host_name(host: &str) -> Result<String, Reason> {
     if host.is_empty() {
         return Err(Reason::EmptyHost);
     }
@@ -137,6 +148,57 @@ fn valid_path(path: &str) -> Result<&str, Reason> {
         return Err(Reason::Path);
     }
     checked_percent_encoding(path)
+}
+
+/// Splits what follows the scheme into the path of a socket and the query.
+fn socket(rest: &str) -> Result<(PathBuf, Option<&str>), Reason> {
+    if rest.contains('#') {
+        return Err(Reason::Fragment);
+    }
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
+    if path.is_empty() {
+        return Err(Reason::NoSocket);
+    }
+    if !path.starts_with('/') {
+        return Err(Reason::RelativeSocket);
+    }
+    if path.ends_with('/') {
+        return Err(Reason::NoSocket);
+    }
+    let path: Cow<'_, str> = percent_decode_str(checked_percent_encoding(path)?)
+        .decode_utf8()
+        .map_err(|_| Reason::SocketNotUtf8)?;
+    let path = PathBuf::from(path.into_owned());
+    if is_address(&path) { Ok((path, query)) } else { Err(Reason::Socket) }
+}
+
+#[cfg(unix)]
+fn is_address(socket: &Path) -> bool {
+    std::os::unix::net::SocketAddr::from_pathname(socket).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_address(_: &Path) -> bool {
+    false
+}
+
+fn path_of_requests(query: &str) -> Result<&str, Reason> {
+    let mut path = None;
+    for option in query.split('&') {
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("path", _) if path.is_some() => return Err(Reason::PathTwice),
+            ("path", value) if value.starts_with('/') => path = Some(valid_path(value)?),
+            ("path", _) => return Err(Reason::PathOfRequests),
+            (key, _) => return Err(Reason::SocketOption(quote(key))),
+        }
+    }
+    match path {
+        None | Some("/") => Ok(TRACES_PATH),
+        Some(path) => Ok(path),
+    }
 }
 
 fn file(rest: &str) -> Result<Target, Reason> {
@@ -206,11 +268,13 @@ fn digits<T: FromStr>(text: &str) -> Option<T> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-const SCHEMES: [(&str, Scheme); 5] = [
+const SCHEMES: [(&str, Scheme); 7] = [
     ("grpc", Scheme::Grpc { tls: false }),
     ("grpcs", Scheme::Grpc { tls: true }),
     ("http", Scheme::Http { tls: false }),
     ("https", Scheme::Http { tls: true }),
+    ("unix", Scheme::Unix),
+    ("http+unix", Scheme::HttpUnix),
     ("file", Scheme::File),
 ];
 

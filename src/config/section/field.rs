@@ -42,6 +42,24 @@ impl<'a> Field<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
+    /// The keys of a mapping that have a value. Others than those `known` are problems.
+    pub(super) fn members(&self, known: &[&'static str], problems: &mut Problems) -> Vec<Self> {
+        let Value::Mapping(entries) = &self.node.value else {
+            let known = known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>();
+            problems.push(self.must_be(&format!("a mapping with any of {}", known.join(", "))));
+            return Vec::new();
+        };
+        let mut fields = fields(&self.path, entries, problems);
+        fields.retain(|field| {
+            let is_known = known.contains(&field.key);
+            if !is_known {
+                problems.push(field.unknown_key(known));
+            }
+            is_known && !matches!(field.node.value, Value::Null)
+        });
+        fields
+    }
+
     /// The items of a list, each one once, without those that cannot be read.
     pub(super) fn set_of<T: PartialEq>(
         &self,
