@@ -170,8 +170,9 @@ fn contradictions_in_code_read_as_in_documents() {
         ),
         (
             no_url,
-            "tracing_service.exporter_url: missing, although tracing is enabled: \
-             write for example grpc://collector:4317",
+            "tracing_service.exporter_url: missing, although tracing is enabled, and neither \
+             OTEL_EXPORTER_OTLP_TRACES_ENDPOINT nor OTEL_EXPORTER_OTLP_ENDPOINT names one: write \
+             for example grpc://collector:4317",
         ),
         (
             http,
