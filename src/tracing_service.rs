@@ -94,7 +94,14 @@ impl TracingServiceConfig {
             ));
         }
         let options = settings.pipeline_options();
-        let buffer = BufferLimits { total_bytes: options.max_bytes, ..BufferLimits::default() };
+        let default = BufferLimits::default();
+        let buffer = BufferLimits {
+            total_bytes: options.max_bytes,
+            // A chunk is the least that a request can hold.
+            chunk_bytes: default.chunk_bytes.min(options.batch.bytes / 2),
+            chunk_spans: default.chunk_spans.min(options.batch.spans),
+            span_bytes: default.span_bytes.min(options.batch.bytes),
+        };
         let limits = (buffer, options.batch);
         let description = effective.describe(Some(settings), Destination::Exporter);
         TracingService::run(settings, description, sink, limits)

@@ -84,6 +84,18 @@ impl Exporter {
         }
         if problems.is_empty() { Ok(map) } else { Err(ConfigError::new(problems)) }
     }
+
+    /// The headers whose values are in files.
+    #[cfg(feature = "_client")]
+    pub(super) fn header_files(&self) -> Vec<(HeaderName, PathBuf)> {
+        let file = |header: &Header| match &header.value {
+            HeaderSource::File(file) => {
+                Some((HeaderName::try_from(&header.name).ok()?, file.clone()))
+            }
+            HeaderSource::Text(_) | HeaderSource::Variable(_) => None,
+        };
+        self.headers.iter().filter_map(file).collect()
+    }
 }
 
 #[cfg(feature = "_client")]
@@ -169,6 +181,9 @@ impl TracingServiceConfig {
 
     /// As [`header`](Self::header), with the value in a file, which is read at start: one that is
     /// missing, blank or above 8 KiB is an error then.
+    ///
+    /// Later it is read again, at most every 10 seconds and before an export, for tokens that
+    /// expire. When it is of no use any more the last value stays, with a warning.
     #[must_use]
     pub fn header_from_file(mut self, name: impl Into<String>, file: impl Into<PathBuf>) -> Self {
         self.exporter.set_header(name.into(), HeaderSource::File(file.into()));

@@ -17,7 +17,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "line 3, column 17: tracing_service.exporter_url: \
-//!      unknown scheme \"tcp\": use grpc, grpcs, http, https or file\n\
+//!      unknown scheme \"tcp\": use grpc, grpcs, http, https, unix, http+unix or file\n\
 //!      line 4, column 3: tracing_service.sampling_rate: \
 //!      unknown key, did you mean `sampling_rate_per_million`?"
 //! );

@@ -135,12 +135,12 @@ impl<'a> Settings<'a> {
             when_full: queue.when_full.unwrap_or(default.when_full),
             batch: BatchLimits {
                 spans: queue.max_batch_spans.unwrap_or(default.batch.spans),
-                bytes: queue.max_batch_bytes.unwrap_or(default.batch.bytes.min(max_bytes)),
+                bytes: queue.max_batch_bytes.unwrap_or_else(|| default.batch.bytes.min(max_bytes)),
             },
             max_delay: queue.max_delay.unwrap_or(default.max_delay),
             concurrency: concurrency.and_then(NonZeroUsize::new).unwrap_or(default.concurrency),
             retry: RetryPolicy {
-                initial: retry.initial.unwrap_or(default.retry.initial.min(max)),
+                initial: retry.initial.unwrap_or_else(|| default.retry.initial.min(max)),
                 max,
                 give_up_after: retry.give_up_after.unwrap_or(default.retry.give_up_after),
             },
@@ -168,11 +168,12 @@ impl<'a> Settings<'a> {
         let timeout = exporter.timeout.unwrap_or(default.timeout);
         Ok(ExportOptions {
             headers: exporter.read_headers(variables)?,
+            header_files: exporter.header_files(),
             compression: exporter.compression.unwrap_or(default.compression),
             timeout,
             connect_timeout: exporter
                 .connect_timeout
-                .unwrap_or(default.connect_timeout.min(timeout)),
+                .unwrap_or_else(|| default.connect_timeout.min(timeout)),
             tls: self.uses_tls().then(|| TlsOptions {
                 ca_certs: exporter.ca_certs.clone(),
                 system_roots: exporter.system_roots.unwrap_or(exporter.ca_certs.is_empty()),

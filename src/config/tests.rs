@@ -176,15 +176,15 @@ fn contradictions_in_code_read_as_in_documents() {
         ),
         (
             http,
-            "tracing_service.ca_certs: certificates have no use with an http URL, \
-             which is never TLS: write https, or remove them\n\
-             tracing_service.keypairs: certificates have no use with an http URL, \
-             which is never TLS: write https, or remove them",
+            "tracing_service.ca_certs: has no use with an http URL, \
+             which is never TLS: write https, or remove it\n\
+             tracing_service.keypairs: has no use with an http URL, \
+             which is never TLS: write https, or remove it",
         ),
         (
             file,
-            "tracing_service.keypairs: certificates have no use with a file URL, \
-             which makes no connection: remove them",
+            "tracing_service.keypairs: has no use with a file URL, \
+             which makes no connection: remove it",
         ),
         (
             names,
@@ -261,7 +261,9 @@ fn a_section_inside_another_type_reports_all_problems_on_one_line() {
     let message = "tracing_service.url: the key is given twice; \
                    tracing_service.exporter_url: must be text, not 1: put it in quotes; \
                    tracing_service.url: unknown key, known are enabled, exporter_url, \
-                   sampling_rate_per_million, ca_certs, https_keypairs, keypairs, service_name, \
+                   sampling_rate_per_million, ca_certs, https_keypairs, keypairs, system_roots, \
+                   server_name, headers, compression, timeout, connect_timeout, queue, retry, \
+                   concurrency, limits, service_name, \
                    resource_attributes, response_header, sampling_rules, remote_parent, \
                    forced_sampling_per_second, request_headers, response_headers, \
                    sensitive_headers, redacted_query_parameters, known_methods, \

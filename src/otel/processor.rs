@@ -52,6 +52,7 @@ struct Output {
     flusher: Flusher,
     scopes: Scopes,
     identity: Identity,
+    limits: SpanLimits,
     /// Spans rejected or lost, as far as a flush has told of them.
     reported: AtomicU64,
 }
@@ -71,10 +72,18 @@ impl OtlpSpanProcessor {
         flusher: Flusher,
         resource: SharedResource,
         identity: Identity,
+        limits: SpanLimits,
     ) -> Self {
+        let limits = match identity {
+            // Counts are the provider's to keep to; it knows no limit of length.
+            Identity::Service => {
+                SpanLimits { value_length: limits.value_length, ..SpanLimits::NONE }
+            }
+            Identity::Provider => SpanLimits::NONE,
+        };
         let reported = AtomicU64::new(lost(&intake.stats()));
         let scopes = Scopes::new(resource);
-        Self { output: Some(Output { intake, flusher, scopes, identity, reported }) }
+        Self { output: Some(Output { intake, flusher, scopes, identity, limits, reported }) }
     }
 
     /// One that takes no spans.
@@ -124,7 +133,7 @@ impl Output {
     fn push(&self, span: &SpanData, scratch: &mut Scratch) {
         let Scratch { buffer, tracestate, recent } = scratch;
         put_tracestate(span.span_context.trace_state(), tracestate);
-        let bytes = encode(span, tracestate, buffer);
+        let bytes = encode(span, tracestate, self.limits, buffer);
         self.intake.push(self.scopes.get(&span.instrumentation_scope, recent), bytes);
     }
 
@@ -151,7 +160,12 @@ fn lost(stats: &Stats) -> u64 {
 }
 
 /// The OTLP bytes of a span. Nothing is allocated once the buffer has grown.
-fn encode<'a>(span: &SpanData, tracestate: &str, buffer: &'a mut SpanBuffer) -> &'a [u8] {
+fn encode<'a>(
+    span: &SpanData,
+    tracestate: &str,
+    limits: SpanLimits,
+    buffer: &'a mut SpanBuffer,
+) -> &'a [u8] {
     let remote = if span.parent_span_is_remote { Remote::Yes } else { Remote::No };
     let has_parent = span.parent_span_id != SpanId::INVALID;
     let head = SpanHead {
@@ -163,7 +177,7 @@ fn encode<'a>(span: &SpanData, tracestate: &str, buffer: &'a mut SpanBuffer) -> 
         kind: span.span_kind.clone(),
         start_unix_nanos: unix_nanos(span.start_time),
     };
-    buffer.start(&head, SpanLimits::NONE);
+    buffer.start(&head, limits);
     buffer.set_name(&[&span.name]);
     buffer.set_all(&span.attributes);
     for event in span.events.iter() {

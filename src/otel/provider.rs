@@ -3,11 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry_sdk::trace::{IdGenerator, Sampler as SdkSampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{
+    IdGenerator, Sampler as SdkSampler, SdkTracerProvider, SpanLimits as SdkLimits,
+};
 
 use super::processor::OtlpSpanProcessor;
 use super::sampler::ServiceSampler;
 use crate::context::ids;
+use crate::record::SpanLimits;
 use crate::sampling::Sampler;
 
 /// The provider, once someone has asked for it.
@@ -20,10 +23,19 @@ impl Provider {
     pub(crate) fn get(
         &self,
         sampler: Option<Arc<Sampler>>,
+        limits: SpanLimits,
         processor: impl FnOnce() -> OtlpSpanProcessor,
     ) -> SdkTracerProvider {
         let provider = self.0.get_or_init(|| {
-            let builder = SdkTracerProvider::builder().with_id_generator(Ids);
+            let limits = SdkLimits {
+                max_attributes_per_span: limits.attributes,
+                max_events_per_span: limits.events,
+                max_links_per_span: limits.links,
+                max_attributes_per_event: limits.attributes_per_event,
+                max_attributes_per_link: limits.attributes_per_link,
+            };
+            let builder =
+                SdkTracerProvider::builder().with_id_generator(Ids).with_span_limits(limits);
             match sampler {
                 Some(sampler) => builder
                     .with_sampler(ServiceSampler(sampler))

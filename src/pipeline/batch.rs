@@ -95,8 +95,9 @@ impl Default for BatchLimits {
     fn default() -> Self {
         Self {
             spans: 4096,
-            // Receivers refuse messages above 4 MiB by default.
-            bytes: 4 << 20,
+            // Receivers refuse messages above 4 MiB by default. The rest is for what one chunk, which
+            // always goes, may have around it.
+            bytes: (4 << 20) - (64 << 10),
         }
     }
 }

@@ -3,13 +3,16 @@
 //! The call is one POST with a five-byte frame head, and its status is read by the function that
 //! the middleware uses, so a hostile answer can at worst be a failure.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 
+use super::compress::Compressor;
 use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::headers::Headers;
 use super::options::ExportOptions;
 use super::partial;
 use crate::grpc_status::{self, GrpcStatus};
@@ -20,6 +23,8 @@ use crate::pipeline::{Batch, Failure, Outcome, Sink};
 pub(crate) struct GrpcSink {
     client: HttpClient,
     uri: Uri,
+    headers: Headers,
+    compressor: Compressor,
     target: String,
 }
 
@@ -36,21 +41,43 @@ impl GrpcSink {
     ) -> Result<Self, http::Error> {
         let uri =
             Uri::builder().scheme("http").authority(authority).path_and_query(EXPORT).build()?;
-        Ok(Self { client: client(Version::Http2, options), uri, target })
+        let protocol = [(header::CONTENT_TYPE, "application/grpc"), (header::TE, "trailers")];
+        Ok(Self {
+            client: client(Version::Http2, options),
+            uri,
+            headers: Headers::new(options, USER_AGENT, &protocol),
+            compressor: Compressor::new(options.compression),
+            target,
+        })
     }
 
     async fn call(&self, batch: &Batch) -> Result<Outcome, Failure> {
-        let mut pieces = batch.request();
-        let len = pieces.iter().map(Bytes::len).sum();
-        pieces.push_front(frame_head(len)?);
-        let mut request = Request::new(Pieces::new(pieces));
+        let message = batch.request();
+        let Some(compressed) = self.compressor.gzip(&message).await else {
+            return read(&self.send(0, message).await?);
+        };
+        let answer = self.send(1, VecDeque::from([compressed])).await?;
+        if grpc_status_of(&answer).is_none_or(|(status, _)| status != GrpcStatus::UNIMPLEMENTED) {
+            return read(&answer);
+        }
+        // Of the compression, or of the service as a whole.
+        let outcome = read(&self.send(0, message).await?)?;
+        self.compressor.is_not_understood(&self.target);
+        Ok(outcome)
+    }
+
+    /// `compressed` is the flag in the head of a gRPC message.
+    async fn send(&self, compressed: u8, mut message: VecDeque<Bytes>) -> Result<Answer, Failure> {
+        let len = message.iter().map(Bytes::len).sum();
+        message.push_front(frame_head(compressed, len)?);
+        let mut request = Request::new(Pieces::new(message));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        read(&exchange(&self.client, request).await?)
+        *request.headers_mut() = self.headers.get(&self.target).await;
+        if compressed == 1 {
+            request.headers_mut().insert("grpc-encoding", HeaderValue::from_static("gzip"));
+        }
+        exchange(&self.client, request).await
     }
 }
 
@@ -64,22 +91,25 @@ impl Sink for GrpcSink {
     }
 }
 
-/// The head of an uncompressed gRPC message.
-fn frame_head(len: usize) -> Result<Bytes, Failure> {
+/// The head of a gRPC message.
+fn frame_head(compressed: u8, len: usize) -> Result<Bytes, Failure> {
     let len = u32::try_from(len).map_err(|_| Failure("the request is above 4 GiB".to_owned()))?;
-    let mut head = vec![0; 5];
+    let mut head = vec![compressed; 5];
     head[1..].copy_from_slice(&len.to_be_bytes());
     Ok(head.into())
 }
 
-fn read(answer: &Answer) -> Result<Outcome, Failure> {
-    // The status of a call without messages stands in the head.
+/// The status, and the headers that it stands in.
+fn grpc_status_of(answer: &Answer) -> Option<(GrpcStatus, &HeaderMap)> {
+    // That of a call without messages stands in the head.
     let told = [answer.trailers.as_ref(), Some(&answer.headers)];
-    let told = told
-        .into_iter()
+    told.into_iter()
         .flatten()
-        .find_map(|headers| GrpcStatus::from_headers(headers).map(|status| (status, headers)));
-    let Some((status, headers)) = told else {
+        .find_map(|headers| GrpcStatus::from_headers(headers).map(|status| (status, headers)))
+}
+
+fn read(answer: &Answer) -> Result<Outcome, Failure> {
+    let Some((status, headers)) = grpc_status_of(answer) else {
         return Err(Failure(if answer.status == StatusCode::OK {
             "the answer has no grpc-status: is this an OTLP/gRPC port?".to_owned()
         } else {
@@ -106,8 +136,6 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
 
     #[test]
@@ -202,6 +230,7 @@ mod tests {
 
     #[test]
     fn the_frame_head_holds_the_length() {
-        assert_eq!(&frame_head(0x01_02_03_04).unwrap()[..], &[0, 1, 2, 3, 4]);
+        assert_eq!(&frame_head(0, 0x01_02_03_04).unwrap()[..], &[0, 1, 2, 3, 4]);
+        assert_eq!(&frame_head(1, 5).unwrap()[..], &[1, 0, 0, 0, 5]);
     }
 }

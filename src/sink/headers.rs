@@ -1,10 +1,117 @@
-//! The values of headers that the operator sets: secrets, each of them.
+//! The headers that the operator sets. Their values are secrets, each of them.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+#[cfg(feature = "_client")]
+use std::path::PathBuf;
+#[cfg(feature = "_client")]
+use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "_client")]
+use std::time::Duration;
 
 use http::HeaderValue;
+#[cfg(feature = "_client")]
+use http::{HeaderMap, HeaderName, header};
+#[cfg(feature = "_client")]
+use tokio::task::spawn_blocking;
+#[cfg(feature = "_client")]
+use tokio::time::Instant;
+
+#[cfg(feature = "_client")]
+use super::options::ExportOptions;
+#[cfg(feature = "_client")]
+use crate::pipeline::warn;
+
+/// The headers of all requests of a sink. Values from files follow the files.
+#[cfg(feature = "_client")]
+#[derive(Debug)]
+pub(super) struct Headers {
+    files: Vec<(HeaderName, PathBuf)>,
+    current: Mutex<Current>,
+}
+
+#[cfg(feature = "_client")]
+#[derive(Debug)]
+struct Current {
+    map: HeaderMap,
+    /// When files are looked at again.
+    due: Instant,
+    /// Whether somebody was told that a file is of no use any more.
+    told: bool,
+}
+
+#[cfg(feature = "_client")]
+impl Headers {
+    /// Those of the operator, and over them the protocol's.
+    pub(super) fn new(
+        options: &ExportOptions,
+        user_agent: &'static str,
+        protocol: &[(HeaderName, &'static str)],
+    ) -> Self {
+        let mut map = options.headers.clone();
+        map.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(user_agent));
+        for (name, value) in protocol {
+            map.insert(name, HeaderValue::from_static(value));
+        }
+        let due = Instant::now() + EVERY;
+        Self {
+            files: options.header_files.clone(),
+            current: Mutex::new(Current { map, due, told: false }),
+        }
+    }
+
+    /// What the next request says. Tokens expire, so files are read again before a request, if
+    /// that was some seconds ago; what is of no use is not taken over.
+    pub(super) async fn get(&self, target: &str) -> HeaderMap {
+        if self.is_due() {
+            let files = self.files.clone();
+            let read = spawn_blocking(move || {
+                // Nothing else can be read twice.
+                let may_block =
+                    |file: &Path| file.metadata().is_ok_and(|metadata| !metadata.is_file());
+                let files = files.into_iter().filter(|(_, file)| !may_block(file));
+                files.map(|(name, file)| (name, read_header_value(&file))).collect::<Vec<_>>()
+            });
+            self.take_over(read.await.unwrap_or_default(), target);
+        }
+        self.current().map.clone()
+    }
+
+    fn is_due(&self) -> bool {
+        if self.files.is_empty() {
+            return false;
+        }
+        let mut current = self.current();
+        let now = Instant::now();
+        let is_due = now >= current.due;
+        if is_due {
+            current.due = now + EVERY;
+        }
+        is_due
+    }
+
+    fn take_over(&self, read: Vec<(HeaderName, Result<HeaderValue, String>)>, target: &str) {
+        let mut current = self.current();
+        let mut wrong = Vec::new();
+        for (name, value) in read {
+            match value {
+                Ok(value) => drop(current.map.insert(name, value)),
+                Err(reason) => wrong.push(format!("{name} keeps its last value: {reason}")),
+            }
+        }
+        let is_news = !wrong.is_empty() && !current.told;
+        current.told = !wrong.is_empty();
+        drop(current);
+        if is_news {
+            warn(format_args!("{target}: the header {}", wrong.join("; the header ")));
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A text as the value of a header, without the blanks around it, marked sensitive.
 ///
@@ -46,6 +153,9 @@ pub(crate) fn read_header_value(file: &Path) -> Result<HeaderValue, String> {
     header_value(&text).map_err(|wrong| format!("the content of {shown} {wrong}"))
 }
 
+/// How often files are looked at while there is something to export.
+#[cfg(feature = "_client")]
+const EVERY: Duration = Duration::from_secs(10);
 /// Above it servers refuse a request for its headers.
 const LARGEST: u64 = 8 << 10;
 
@@ -104,6 +214,50 @@ mod tests {
         for (content, expected, why) in rows {
             std::fs::write(&file, content).unwrap();
             assert_eq!(read(), expected, "{why}");
+        }
+    }
+
+    #[cfg(feature = "_client")]
+    #[tokio::test(start_paused = true)]
+    async fn a_file_is_read_again_and_what_is_of_no_use_is_not_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        let value = |text: &str| header_value(text).unwrap();
+        let name = HeaderName::from_static("authorization");
+        let options = ExportOptions {
+            headers: HeaderMap::from_iter([
+                (name.clone(), value("first")),
+                (header::USER_AGENT, value("mine")),
+                (header::CONTENT_TYPE, value("theirs")),
+            ]),
+            header_files: vec![(name, file.clone())],
+            ..ExportOptions::default()
+        };
+        let headers = Headers::new(&options, "ours", &[(header::CONTENT_TYPE, "protocol")]);
+        let expected = |token: &str| {
+            HeaderMap::from_iter([
+                (header::AUTHORIZATION, value(token)),
+                (header::USER_AGENT, value("mine")),
+                (header::CONTENT_TYPE, value("protocol")),
+            ])
+        };
+        let steps: [(u64, Option<&str>, &str, &str); 6] = [
+            (0, Some("second"), "first", "not looked at yet"),
+            (9, None, "first", "nor now"),
+            (1, Some("second"), "second", "after ten seconds"),
+            (10, None, "second", "a missing file changes nothing"),
+            (10, Some("two\nlines"), "second", "nor does one that is no value"),
+            (10, Some("third\n"), "third", "and later it is well again"),
+        ];
+        for (seconds, content, token, why) in steps {
+            match content {
+                Some(content) => std::fs::write(&file, content).unwrap(),
+                None => drop(std::fs::remove_file(&file)),
+            }
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            let found = headers.get("a collector").await;
+            assert_eq!(found, expected(token), "{why}");
+            assert!(found[header::AUTHORIZATION].is_sensitive(), "{why}");
         }
     }
 }

@@ -1,11 +1,15 @@
 //! OTLP/HTTP: a POST of protobuf.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
-use http::{HeaderValue, Method, Request, Uri, header};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
+use super::compress::Compressor;
 use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::headers::Headers;
 use super::options::ExportOptions;
 use super::partial;
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
@@ -16,6 +20,8 @@ use crate::record::walk::{Fields, Value};
 pub(crate) struct HttpSink {
     client: HttpClient,
     uri: Uri,
+    headers: Headers,
+    compressor: Compressor,
     target: String,
 }
 
@@ -34,17 +40,44 @@ impl HttpSink {
     ) -> Result<Self, http::Error> {
         let uri =
             Uri::builder().scheme("http").authority(authority).path_and_query(path).build()?;
-        Ok(Self { client: client(Version::Http1, options), uri, target })
+        Ok(Self {
+            client: client(Version::Http1, options),
+            uri,
+            headers: Headers::new(options, USER_AGENT, &[(header::CONTENT_TYPE, PROTOBUF)]),
+            compressor: Compressor::new(options.compression),
+            target,
+        })
     }
 
     async fn post(&self, batch: &Batch) -> Result<Outcome, Failure> {
-        let mut request = Request::new(Pieces::new(batch.request()));
+        let body = batch.request();
+        let Some(compressed) = self.compressor.gzip(&body).await else {
+            return read(&self.send(None, body).await?);
+        };
+        let answer = self.send(Some("gzip"), VecDeque::from([compressed])).await?;
+        if answer.status != StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            return read(&answer);
+        }
+        // Of the encoding, or of protobuf.
+        let outcome = read(&self.send(None, body).await?)?;
+        self.compressor.is_not_understood(&self.target);
+        Ok(outcome)
+    }
+
+    async fn send(
+        &self,
+        encoding: Option<&'static str>,
+        body: VecDeque<Bytes>,
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::new(Pieces::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        read(&exchange(&self.client, request).await?)
+        *request.headers_mut() = self.headers.get(&self.target).await;
+        if let Some(encoding) = encoding {
+            let encoding = HeaderValue::from_static(encoding);
+            request.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+        }
+        exchange(&self.client, request).await
     }
 }
 
@@ -104,7 +137,7 @@ const PROTOBUF: &str = "application/x-protobuf";
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, StatusCode};
+    use http::HeaderMap;
 
     use super::*;
 

@@ -9,6 +9,8 @@
 //! Whatever a peer answers, an exchange with it ends: after its deadline, or its 64 KiB.
 
 #[cfg(feature = "_client")]
+mod compress;
+#[cfg(feature = "_client")]
 mod exchange;
 #[cfg(feature = "file")]
 pub(crate) mod file;
@@ -22,6 +24,10 @@ mod options;
 #[cfg(feature = "_client")]
 mod partial;
 
-pub(crate) use self::headers::{header_value, read_header_value};
+pub(crate) use self::headers::header_value;
+#[cfg(feature = "_client")]
+pub(crate) use self::headers::read_header_value;
 pub use self::options::Compression;
-pub(crate) use self::options::{ExportOptions, KeyPair, TlsOptions};
+#[cfg(feature = "_client")]
+pub(crate) use self::options::TlsOptions;
+pub(crate) use self::options::{ExportOptions, KeyPair};

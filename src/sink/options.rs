@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// What both network exporters are told.
 #[derive(Clone, Debug)]
 pub(crate) struct ExportOptions {
     /// Sent with each request, beside those of the protocol. Their values are marked sensitive.
     pub(crate) headers: HeaderMap,
+    /// Where the values of some of them are, which may change.
+    pub(crate) header_files: Vec<(HeaderName, PathBuf)>,
     pub(crate) compression: Compression,
     /// Time for a whole attempt: name look-up, connecting, sending and the answer.
     pub(crate) timeout: Duration,
@@ -25,6 +27,7 @@ impl Default for ExportOptions {
     fn default() -> Self {
         Self {
             headers: HeaderMap::new(),
+            header_files: Vec::new(),
             compression: Compression::None,
             timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),

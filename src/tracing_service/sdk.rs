@@ -33,7 +33,7 @@ impl TracingService {
             Recording::On(sampler) => Some(Arc::clone(sampler)),
             Recording::Off => None,
         };
-        self.provider.get(sampler, || self.processor(Identity::Service))
+        self.provider.get(sampler, self.limits, || self.processor(Identity::Service))
     }
 
     /// A processor for a tracer provider that the program has already: what that one samples is
@@ -77,6 +77,7 @@ impl TracingService {
                 pipeline.flusher(),
                 self.scope.resource.clone(),
                 identity,
+                self.limits,
             ),
             None => OtlpSpanProcessor::disabled(),
         }

@@ -1,13 +1,19 @@
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use http::HeaderName;
 use opentelemetry::KeyValue;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{LimitsConfig, QueueConfig, RetryConfig};
 use crate::context::ResponseHeader;
+use crate::pipeline::WhenFull;
 use crate::record::Capture;
 use crate::sampling::{SamplingRate, SamplingRule};
+use crate::sink::Compression;
+
+mod broken;
 
 fn read(yaml: &str) -> Result<TracingServiceConfig, ConfigError> {
     TracingServiceConfig::from_yaml_str(yaml)
@@ -61,6 +67,39 @@ fn the_example_of_the_module_is_read() {
         .sampling_rate_per_million(10_000)
         .ca_certs(["/etc/checkout/collector-ca.pem"])
         .keypair("/etc/checkout/client.key", "/etc/checkout/client.pem")
+        .system_roots(true)
+        .server_name("collector.internal")
+        .header_from_file("authorization", "/run/secrets/collector-token")
+        .header("x-scope-orgid", "shop")
+        .header_from_env("x-api-key", "COLLECTOR_API_KEY")
+        .compression(Compression::Gzip)
+        .timeout(Duration::from_secs(10))
+        .connect_timeout(Duration::from_secs(5))
+        .queue(
+            QueueConfig::default()
+                .max_bytes(32 << 20)
+                .max_batch_spans(4096)
+                .max_batch_bytes((4 << 20) - (64 << 10))
+                .max_delay(Duration::from_secs(1))
+                .when_full(WhenFull::DropNewest),
+        )
+        .retry(
+            RetryConfig::default()
+                .initial(Duration::from_millis(250))
+                .max(Duration::from_secs(30))
+                .give_up_after(Duration::from_secs(300)),
+        )
+        .concurrency(8)
+        .limits(
+            LimitsConfig::default()
+                .attributes_per_span(128)
+                .events_per_span(128)
+                .links_per_span(128)
+                .attributes_per_event(128)
+                .attributes_per_link(128)
+                .value_length(64 << 10)
+                .peer_value_length(4 << 10),
+        )
         .service_name("checkout")
         .resource_attributes([
             KeyValue::new("deployment.environment.name", "production"),
@@ -278,7 +317,7 @@ fn broken_sections_are_reported_in_full() {
         (
             "tracing_service:\n  enabled: yes\n  exporter_url: tcp://h\n",
             "line 3, column 17: tracing_service.exporter_url: unknown scheme \"tcp\": use grpc, \
-             grpcs, http, https or file",
+             grpcs, http, https, unix, http+unix or file",
             "refused at once, not at the first export",
         ),
         (
@@ -305,10 +344,11 @@ fn broken_sections_are_reported_in_full() {
             "a key with a near neighbour",
         ),
         (
-            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  headers: {a: b}\n",
-            "line 4, column 3: tracing_service.headers: unknown key, known are enabled, \
+            "tracing_service:\n  enabled: yes\n  exporter_url: h\n  colour: {a: b}\n",
+            "line 4, column 3: tracing_service.colour: unknown key, known are enabled, \
              exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
-             service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
+             system_roots, server_name, headers, compression, timeout, connect_timeout, queue, \
+             retry, concurrency, limits, service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
              forced_sampling_per_second, request_headers, response_headers, \
              sensitive_headers, redacted_query_parameters, known_methods, \
              known_grpc_methods, trusted_proxies",
@@ -417,17 +457,17 @@ fn broken_sections_are_reported_in_full() {
         (
             "tracing_service:\n  enabled: yes\n  exporter_url: http://h\n  ca_certs: [/ca.pem]\n  \
              https_keypairs: [{key_file: /k, cert_file: /c}]\n",
-            "line 4, column 3: tracing_service.ca_certs: certificates have no use with an http \
-             URL, which is never TLS: write https, or remove them\n\
-             line 5, column 3: tracing_service.https_keypairs: certificates have no use with an \
-             http URL, which is never TLS: write https, or remove them",
+            "line 4, column 3: tracing_service.ca_certs: has no use with an http URL, which \
+             is never TLS: write https, or remove it\n\
+             line 5, column 3: tracing_service.https_keypairs: has no use with an http \
+             URL, which is never TLS: write https, or remove it",
             "in the spelling of the document",
         ),
         (
             "tracing_service:\n  enabled: yes\n  exporter_url: file:///d\n  \
              keypairs: [{key_file: /k, cert_file: /c}]\n",
-            "line 4, column 3: tracing_service.keypairs: certificates have no use with a file \
-             URL, which makes no connection: remove them",
+            "line 4, column 3: tracing_service.keypairs: has no use with a file URL, which \
+             makes no connection: remove it",
             "files need no certificates",
         ),
         (
@@ -521,7 +561,8 @@ fn broken_sections_are_reported_in_full() {
              or one of no, nope, n, false, 0, off, not \"jes\"\n\
              line 5, column 3: tracing_service.rate: unknown key, known are enabled, \
              exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
-             service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
+             system_roots, server_name, headers, compression, timeout, connect_timeout, queue, \
+             retry, concurrency, limits, service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
              forced_sampling_per_second, request_headers, response_headers, \
              sensitive_headers, redacted_query_parameters, known_methods, \
              known_grpc_methods, trusted_proxies",
@@ -573,10 +614,11 @@ fn broken_sections_are_reported_in_full() {
             "url: &url tcp://h\nbase: &base\n  colour: red\ntracing_service:\n  enabled: yes\n  \
              exporter_url: *url\n  <<: *base\n",
             "line 1, column 11: tracing_service.exporter_url: unknown scheme \"tcp\": use grpc, \
-             grpcs, http, https or file\n\
+             grpcs, http, https, unix, http+unix or file\n\
              line 3, column 3: tracing_service.colour: unknown key, known are enabled, \
              exporter_url, sampling_rate_per_million, ca_certs, https_keypairs, keypairs, \
-             service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
+             system_roots, server_name, headers, compression, timeout, connect_timeout, queue, \
+             retry, concurrency, limits, service_name, resource_attributes, response_header, sampling_rules, remote_parent, \
              forced_sampling_per_second, request_headers, response_headers, \
              sensitive_headers, redacted_query_parameters, known_methods, \
              known_grpc_methods, trusted_proxies",
@@ -641,6 +683,9 @@ fn nesting_is_bounded_before_the_stack_is() {
 
 #[test]
 fn secrets_are_not_shown() {
+    let headers = |headers: &str| {
+        format!("tracing_service:\n  enabled: yes\n  exporter_url: h\n  headers: {headers}\n")
+    };
     let cases = [
         ("password: hunter2\nb: @x\n", "the line before a syntax error"),
         ("b: 'x\npassword: hunter2\n", "the lines after one"),
@@ -659,6 +704,20 @@ fn secrets_are_not_shown() {
         ("tracing_service: {enabled: yes, exporter_url: {token: hunter2}}\n", "a whole mapping"),
         ("tracing_service: {enabled: yes, exporter_url: [hunter2]}\n", "a whole list"),
         ("tracing_service: http://me:hunter2@h\n", "the section itself"),
+        (&headers("hunter2"), "a header instead of headers"),
+        (&headers("['authorization: hunter2']"), "a list of headers"),
+        (&headers("{hunter2 x: 1}"), "as a name that is none"),
+        (&headers("{x: \"hunter2\\nx\"}"), "a line too many"),
+        (&headers("{x: hunter2é}"), "not ASCII"),
+        (&headers("{x: [hunter2]}"), "a list of values"),
+        (&headers("{x: {hunter2: }}"), "in braces"),
+        (&headers("{x: {value: hunter2}}"), "at a key that is none"),
+        (&headers("{x: {env: a=hunter2}}"), "with what it is set to"),
+        (&headers("{x: {env: a, file: hunter2}}"), "from two places"),
+        (&headers("{x: {file: [hunter2]}}"), "too deep"),
+        (&headers("{x: hunter2, x: hunter2}"), "given twice"),
+        (&headers("{x: 1.hunter2e}\n  queue: 1"), "beside another mistake"),
+        (&headers("\n  authorization: hunter2"), "with too little indentation"),
         (
             "tracing_service: {enabled: 1, exporter_url: h, me:hunter2@h: 1, me:hunter2@h: 2}\n",
             "a repeated key",
@@ -742,8 +801,8 @@ proptest! {
     fn any_section_is_read_or_refused_without_a_neighbouring_secret(
         lines in proptest::collection::vec(
             "(  )?(enabled|exporter_url|ca_certs|keypairs|key_file|resource_attributes|-|x|\
-             sampling_rules|- path_prefix|method|request_headers|known_methods|trusted_proxies)?: ?\
-             (yes|&a|\\*a|\\[|\\]|\\{|\\}|'|\"|-1|1e9|!!int|http://h|\\||>|~|[ -~é]{0,6})",
+             headers|authorization|queue|max_bytes|timeout|limits|sampling_rules|- path_prefix|method|request_headers|known_methods|trusted_proxies)?: ?\
+             (yes|&a|\\*a|\\[|\\]|\\{|\\}|'|\"|-1|1e9|10s|!!int|http://h|unix:/h|\\||>|~|[ -~é]{0,6})",
             0..8,
         )
     ) {

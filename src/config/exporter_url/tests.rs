@@ -28,6 +28,14 @@ fn file(directory: &str, limit: u64) -> Target {
     Target::File { directory: PathBuf::from(directory), limit }
 }
 
+fn socket(path: &str) -> Target {
+    Target::GrpcUnix { socket: PathBuf::from(path) }
+}
+
+fn http_socket(socket: &str, path: &str) -> Target {
+    Target::HttpUnix { socket: PathBuf::from(socket), path: path.to_owned() }
+}
+
 const MIB_100: u64 = 104_857_600;
 
 #[test]
@@ -64,6 +72,18 @@ fn good_urls_mean_what_they_look_like() {
         ("http://host/v1/traces", http("host", 4318, "/v1/traces"), "nothing is appended"),
         ("http://host/a%20b", http("host", 4318, "/a%20b"), "escapes stay"),
         ("http://host/%40me/x:y", http("host", 4318, "/%40me/x:y"), "an `@` as an escape"),
+        // Sockets.
+        ("unix:///run/otel.sock", socket("/run/otel.sock"), "as a URL"),
+        ("unix:/run/otel.sock", socket("/run/otel.sock"), "as gRPC writes it"),
+        ("UNIX:/run/Otel.sock", socket("/run/Otel.sock"), "paths have case"),
+        ("unix:///a%20b%3F", socket("/a b?"), "percent-decoded"),
+        ("unix:///%40otel", socket("/@otel"), "an `@` as an escape"),
+        ("unix:4317", grpc("unix", 4317), "a host called unix"),
+        ("unix", grpc("unix", 4317), "a host called unix"),
+        ("http+unix:///run/o", http_socket("/run/o", "/v1/traces"), "the standard path"),
+        ("http+unix:///run/o?path=/", http_socket("/run/o", "/v1/traces"), "a slash says nothing"),
+        ("http+unix:///a%20b?path=/c%20d/", http_socket("/a b", "/c%20d/"), "used as given"),
+        ("http+unix:///o?path=/a=b", http_socket("/o", "/a=b"), "the first `=` ends the key"),
         // Files.
         ("file:///dir", file("/dir", MIB_100), "default limit"),
         ("file:///dir?limit=1", file("/dir", 1), "the least limit"),
@@ -87,7 +107,7 @@ fn good_urls_mean_what_they_look_like() {
 
 #[test]
 fn bad_urls_are_refused_with_the_reason() {
-    const SCHEMES: &str = "use grpc, grpcs, http, https or file";
+    const SCHEMES: &str = "use grpc, grpcs, http, https, unix, http+unix or file";
     const USERINFO: &str = "a user name or password (the part before `@`) is not supported: \
                             remove it, or write %40 if the `@` is part of a path";
     const QUERY: &str = "a query (from `?` on) has no meaning here: remove it";
@@ -105,6 +125,13 @@ fn bad_urls_are_refused_with_the_reason() {
         "the directory must be absolute: write three slashes, as in file:///var/lib/traces";
     const NO_DIRECTORY: &str = "no directory: write for example file:///var/lib/traces";
 
+    const SOCKET: &str = "the path of the socket must be absolute: write three slashes, as in \
+         unix:///run/otel.sock";
+    const NO_SOCKET: &str = "no path of a socket: write for example unix:///run/otel.sock";
+    const NO_ADDRESS: &str = "the path of the socket is too long for this system, or holds a NUL";
+    const REQUESTS: &str =
+        "the `path` of the requests must begin with a `/`, as in ?path=/v1/traces";
+
     let unknown = |scheme: &str| format!("unknown scheme \"{scheme}\": {SCHEMES}");
     let port = |port: &str| format!("\"{port}\" is not a port from 1 to 65535");
     let host = |host: &str| format!("\"{host}\" is not a host name or address");
@@ -112,6 +139,7 @@ fn bad_urls_are_refused_with_the_reason() {
         |limit: &str| format!("limit \"{limit}\" is not a number of bytes above 0, in digits only");
     let option = |key: &str| format!("unknown option \"{key}\": a file URL knows only `limit`");
 
+    let long_socket = format!("unix:///{}", "x".repeat(200));
     let cases: Vec<(&str, String, &str)> = vec![
         ("", "empty: write for example grpc://collector:4317".into(), "nothing"),
         (" host", SPACE.into(), "a space before"),
@@ -121,9 +149,9 @@ fn bad_urls_are_refused_with_the_reason() {
         ("grpc://ho\u{a0}st", SPACE.into(), "a space that looks like none"),
         // Schemes.
         ("tcp://host:4317", unknown("tcp"), "not ours"),
-        ("unix:///x.sock", unknown("unix"), "not yet"),
-        ("unix:/x.sock", unknown("unix"), "in gRPC's own notation"),
-        ("unix:x.sock", unknown("unix"), "the relative one"),
+        ("https+unix:///x.sock", unknown("https+unix"), "no TLS on a socket"),
+        ("grpc+unix:///x.sock", unknown("grpc+unix"), "another notation"),
+        ("unix-abstract:///x.sock", unknown("unix-abstract"), "not ours"),
         ("grpc+tls://host", unknown("grpc+tls"), "not ours"),
         ("://host", unknown(""), "forgotten"),
         ("file:/dir", "two slashes are missing: write `file://…`".into(), "legal, but ambiguous"),
@@ -195,6 +223,51 @@ fn bad_urls_are_refused_with_the_reason() {
         ("http://host/café", PATH.into(), "not ASCII"),
         ("http://host/a%2", PERCENT.into(), "one digit"),
         ("http://host/a%zz", PERCENT.into(), "no digits"),
+        // Sockets.
+        ("unix:x.sock", SOCKET.into(), "relative, as gRPC allows"),
+        ("unix://x.sock", SOCKET.into(), "two slashes make a host"),
+        ("unix://localhost/x.sock", SOCKET.into(), "a host"),
+        ("http+unix://run/x.sock", SOCKET.into(), "two slashes make a host"),
+        ("unix:", NO_SOCKET.into(), "nothing"),
+        ("unix://", NO_SOCKET.into(), "nothing"),
+        ("unix:///", NO_SOCKET.into(), "the root is no socket"),
+        ("unix:///run/", NO_SOCKET.into(), "nor is a directory"),
+        ("http+unix://?path=/a", NO_SOCKET.into(), "a path of requests alone"),
+        (
+            "http+unix:/x.sock",
+            "two slashes are missing: write `http+unix://…`".into(),
+            "not a notation of gRPC",
+        ),
+        ("unix:///x.sock#a", "a fragment (from `#` on) has no meaning: remove it".into(), "both"),
+        (
+            "unix:///x.sock?path=/a",
+            "a query (from `?` on) has no meaning here: remove it".into(),
+            "gRPC has no path",
+        ),
+        ("unix:///100%", PERCENT.into(), "a lone percent sign"),
+        (
+            "unix:///%ff",
+            "the path of the socket is not UTF-8 once percent-decoded".into(),
+            "could not be shown",
+        ),
+        ("unix:///a%00b", NO_ADDRESS.into(), "no system has such paths"),
+        (&long_socket, NO_ADDRESS.into(), "more than an address holds"),
+        ("http+unix:///x.sock?path=", REQUESTS.into(), "no path"),
+        ("http+unix:///x.sock?path", REQUESTS.into(), "no value"),
+        ("http+unix:///x.sock?path=a", REQUESTS.into(), "a relative one"),
+        ("http+unix:///x.sock?path=/a%2", PERCENT.into(), "one digit"),
+        ("http+unix:///x.sock?path=/a?b", PATH.into(), "a query of the request"),
+        ("http+unix:///x.sock?path=/a&path=/b", "`path` is given twice".into(), "which one?"),
+        (
+            "http+unix:///x.sock?limit=1",
+            "unknown option \"limit\": an http+unix URL knows only `path`".into(),
+            "of files",
+        ),
+        (
+            "http+unix:///x.sock?",
+            "unknown option \"\": an http+unix URL knows only `path`".into(),
+            "nothing after the question mark",
+        ),
         // Files.
         ("file://rel/dir", ABSOLUTE.into(), "two slashes make a host"),
         ("file://./dir", ABSOLUTE.into(), "relative"),
@@ -248,6 +321,9 @@ fn the_canonical_form_fills_in_what_was_left_out() {
         ("file://localhost/a%20b%3f", "file:///a%20b%3F?limit=104857600"),
         ("file:///café?limit=5", "file:///caf%C3%A9?limit=5"),
         ("file:///%40me?limit=5", "file:///%40me?limit=5"),
+        ("unix:/a%20b%3f", "unix:///a%20b%3F"),
+        ("http+unix:///%40me", "http+unix:///%40me?path=/v1/traces"),
+        ("HTTP+UNIX:///o?path=/c%3f", "http+unix:///o?path=/c%3f"),
     ];
     for (text, canonical) in cases {
         let url: ExporterUrl = text.parse().unwrap();
@@ -322,7 +398,8 @@ proptest! {
 
     #[test]
     fn what_is_read_reads_the_same_in_its_canonical_form(
-        text in "((grpcs?|https?|file)://)?[a-z0-9.:/?#@%\\[\\] é=&]{0,12}(\\?limit=[0-9]{0,3})?"
+        text in "((grpcs?|https?|file|unix|http\\+unix)://|unix:)?[a-z0-9.:/?#@%\\[\\] é=&]{0,12}\
+                 (\\?limit=[0-9]{0,3}|\\?path=/[a-z%2=&]{0,6})?"
     ) {
         if let Ok(url) = text.parse::<ExporterUrl>() {
             prop_assert_eq!(&url.to_string().parse::<ExporterUrl>().unwrap(), &url);
@@ -349,7 +426,7 @@ proptest! {
 
     #[test]
     fn a_password_is_never_shown(
-        head in "((grpcs?|https?|file|tcp)://)?[a-z:/?#]{0,4}",
+        head in "((grpcs?|https?|file|tcp|unix|http\\+unix)://|unix:)?[a-z:/?#]{0,4}",
         tail in "[a-z0-9:/?#.]{0,6}",
     ) {
         let text = format!("{head}hunter2@{tail}");

@@ -92,13 +92,14 @@ impl Quantity for Size {
 
     fn show(self) -> String {
         let is_whole = |(_, factor): &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(*factor);
-        let (unit, factor) = BINARY.iter().find(is_whole).unwrap_or(&("B", 1));
+        let mut units = BINARY.iter().chain(&DECIMAL);
+        let (unit, factor) = units.find(is_whole).unwrap_or(&("B", 1));
         format!("{}{unit}", self.0 / factor)
     }
 }
 
 impl Quantity for u64 {
-    const EXPECTED: &str = "a whole number";
+    const EXPECTED: &str = "a number in digits";
 
     fn of(value: &Value) -> Option<Self> {
         match value {
@@ -132,10 +133,10 @@ fn factor(unit: &str) -> Option<u64> {
 }
 
 /// From the largest to the smallest.
-const BINARY: [(&str, u64); 5] =
-    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-const DECIMAL: [(&str, u64); 4] =
-    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+const BINARY: [(&str, u64); 4] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const DECIMAL: [(&str, u64); 5] =
+    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -350,7 +350,9 @@ fn start(answer: Answer) -> (Pipeline, Received) {
 fn processor(pipeline: &Pipeline, identity: Identity) -> OtlpSpanProcessor {
     let resource = encode_resource(&[KeyValue::new("service.name", "shop")], "");
     let intake = Arc::clone(pipeline.intake());
-    OtlpSpanProcessor::new(intake, pipeline.flusher(), SharedResource::new(resource), identity)
+    let limits = SpanLimits::default();
+    let resource = SharedResource::new(resource);
+    OtlpSpanProcessor::new(intake, pipeline.flusher(), resource, identity, limits)
 }
 
 fn names(received: &Received) -> Vec<String> {

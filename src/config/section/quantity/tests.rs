@@ -48,7 +48,9 @@ fn sizes_are_shown_as_they_could_be_written() {
     for (bytes, shown) in [
         (0, "0B"),
         (1, "1B"),
-        (1000, "1000B"),
+        (999, "999B"),
+        (1000, "1kB"),
+        (4_000_000, "4MB"),
         (1024, "1KiB"),
         (64 << 10, "64KiB"),
         ((4 << 20) - (64 << 10), "4032KiB"),
