@@ -64,6 +64,10 @@ impl TracingServiceConfig {
     /// What else the spans tell of the program is a table in the [module](crate::config)
     /// of the configuration.
     ///
+    /// Other [variables](crate::config#environment) stand behind the rest of the configuration, key
+    /// by key. All are read now, and not again. [`describe`](TracingService::describe) tells what
+    /// has become of them; those that are not obeyed are warned about in the log.
+    ///
     /// # Errors
     ///
     /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;

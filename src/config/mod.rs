@@ -1,4 +1,5 @@
 #![doc = include_str!("keys.md")]
+#![doc = include_str!("variables.md")]
 //!
 //! # Example: the section in a document of its own
 #![cfg_attr(feature = "yaml", doc = "```")]
