@@ -70,7 +70,8 @@ impl TracingServiceConfig {
     ///
     /// # Errors
     ///
-    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;
+    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says, or
+    ///   when neither it nor the environment says where spans go;
     /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
     ///   cannot do yet;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
@@ -346,6 +347,13 @@ impl TraceLayer {
     }
 }
 
+#[cfg_attr(
+    not(feature = "_client"),
+    expect(
+        unused_variables,
+        reason = "only requests have headers, whose values may be in variables"
+    )
+)]
 fn sink(settings: Settings<'_>, variables: Variables<'_>) -> Result<Box<dyn Sink>, StartError> {
     let url = settings.exporter_url();
     let target = url.to_string();

@@ -146,7 +146,8 @@ impl<'a> Lines<'a> {
         self.put("compression", exporter.compression.is_some(), compression);
         let timeout = exporter.timeout.unwrap_or(default.timeout);
         self.put("timeout", exporter.timeout.is_some(), timeout.show());
-        let connecting = exporter.connect_timeout.unwrap_or(default.connect_timeout.min(timeout));
+        let connecting =
+            exporter.connect_timeout.unwrap_or_else(|| default.connect_timeout.min(timeout));
         self.put("connect_timeout", exporter.connect_timeout.is_some(), connecting.show());
     }
 

@@ -125,6 +125,15 @@ impl Effective {
         }
         let Some(url) = &config.exporter_url else { return };
 
+        if let Some(Found { value, variable }) = environment.protocol
+            && is_configured
+            && !value.is_of(url.target())
+        {
+            remarks.push(Remark::ignored(
+                variable,
+                "the scheme of the configured `exporter_url` goes before it",
+            ));
+        }
         let exporter = &mut config.exporter;
         let plaintext = format!("the connection to {url} is not encrypted");
         // What makes a secret useless makes it dangerous, too: it is left where it is.

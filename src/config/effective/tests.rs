@@ -258,6 +258,28 @@ fn what_has_no_use_with_a_url_stays_where_it_is() {
 }
 
 #[test]
+fn the_scheme_of_a_configured_url_goes_before_the_protocol() {
+    let rows = [
+        ("grpc://h", "grpc", false, "the same"),
+        ("unix:///s", "grpc", false, "the same"),
+        ("https://h", "http/protobuf", false, "the same"),
+        ("grpc://h", "http/protobuf", true, "another"),
+        ("http+unix:///s", "grpc", true, "another"),
+        ("file:///d", "grpc", true, "none"),
+    ];
+    for (url, protocol, is_ignored, reason) in rows {
+        let config = Config::new(url.parse().unwrap());
+        let effective = effective(config, &[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
+        let remarks: Vec<_> = effective.remarks.iter().map(Remark::to_string).collect();
+        let expected = "OTEL_EXPORTER_OTLP_PROTOCOL is ignored: the scheme of the configured \
+                        `exporter_url` goes before it";
+        assert_eq!(remarks, if is_ignored { vec![expected] } else { vec![] }, "{url}: {reason}");
+        let shown = effective.config.exporter_url.unwrap().to_string();
+        assert!(shown.starts_with(url), "{shown}");
+    }
+}
+
+#[test]
 fn a_list_is_of_one_place_only() {
     let config = Config::new("https://h".parse().unwrap()).header("a", "1").ca_certs(["/own"]);
     let variables =

@@ -20,6 +20,15 @@ pub(in crate::config) enum Protocol {
 }
 
 impl Protocol {
+    /// Whether a URL of the section means the same. Files are spoken to in neither.
+    pub(in crate::config) fn is_of(self, target: &Target) -> bool {
+        match target {
+            Target::Grpc { .. } | Target::GrpcUnix { .. } => self == Self::Grpc,
+            Target::Http { .. } | Target::HttpUnix { .. } => self == Self::Http,
+            Target::File { .. } => false,
+        }
+    }
+
     /// Where collectors of the same host listen, by the specification.
     pub(in crate::config) fn default_url(self) -> ExporterUrl {
         let url = match self {
