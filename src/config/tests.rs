@@ -1,11 +1,17 @@
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 use http::HeaderName;
+#[cfg(feature = "_client")]
+use http::HeaderValue;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, MapDeserializer};
 
 use super::*;
+use crate::pipeline::{BatchLimits, PipelineOptions, RetryPolicy, WhenFull};
 use crate::sampling::{Sampling, SamplingRate};
+#[cfg(feature = "_client")]
+use crate::sink::{Compression, TlsOptions};
 
 fn health_checks() -> SamplingRule {
     SamplingRule::new(SamplingRate::NEVER).path_prefix("/healthz")
@@ -57,6 +63,130 @@ fn settings_written_in_code_arrive() {
     assert_eq!(
         settings.trusted_proxies(),
         ["10.0.0.0/8", "::1"].map(|network| network.parse().unwrap())
+    );
+}
+
+#[test]
+fn settings_of_the_pipeline_fill_in_what_is_left_out() {
+    let options = |config: TracingServiceConfig| {
+        format!("{:?}", config.check().unwrap().unwrap().pipeline_options())
+    };
+    let default = PipelineOptions::default;
+    let config = || TracingServiceConfig::new(url("h"));
+    let second = Duration::from_secs;
+    let cases = [
+        (config(), default(), "nothing is written"),
+        (
+            config()
+                .queue(
+                    QueueConfig::default()
+                        .max_bytes(8 << 20)
+                        .max_batch_spans(7)
+                        .max_batch_bytes(1 << 20)
+                        .max_delay(second(2))
+                        .when_full(WhenFull::DropOldest),
+                )
+                .retry(
+                    RetryConfig::default()
+                        .initial(second(1))
+                        .max(second(2))
+                        .give_up_after(Duration::ZERO),
+                )
+                .concurrency(3),
+            PipelineOptions {
+                max_bytes: 8 << 20,
+                when_full: WhenFull::DropOldest,
+                batch: BatchLimits { spans: 7, bytes: 1 << 20 },
+                max_delay: second(2),
+                concurrency: NonZeroUsize::new(3).unwrap(),
+                retry: RetryPolicy { initial: second(1), max: second(2), give_up_after: second(0) },
+            },
+            "all of it is",
+        ),
+        (
+            config().queue(QueueConfig::default().max_bytes(1 << 20)),
+            PipelineOptions {
+                max_bytes: 1 << 20,
+                batch: BatchLimits { bytes: 1 << 20, ..default().batch },
+                ..default()
+            },
+            "a request is not larger than all there is",
+        ),
+        (
+            config().retry(RetryConfig::default().max(Duration::from_millis(1))),
+            PipelineOptions {
+                retry: RetryPolicy {
+                    initial: Duration::from_millis(1),
+                    max: Duration::from_millis(1),
+                    ..default().retry
+                },
+                ..default()
+            },
+            "nor the first pause longer than the longest",
+        ),
+    ];
+    for (config, expected, reason) in cases {
+        assert_eq!(options(config), format!("{expected:?}"), "{reason}");
+    }
+    assert_eq!(
+        (default().batch.bytes, default().retry.give_up_after),
+        (4_128_768, second(300)),
+        "as documented"
+    );
+}
+
+#[cfg(feature = "_client")]
+#[test]
+fn settings_of_requests_fill_in_what_is_left_out() {
+    let variables = |name: &str| (name == "TOKEN").then(|| " hunter2 ".into());
+    let options =
+        |config: &TracingServiceConfig| config.check().unwrap().unwrap().export_options(&variables);
+    let config = TracingServiceConfig::new(url("https://h"))
+        .header("X-A", "1")
+        .header("x-b", "2")
+        .header("x-a", "3")
+        .header_from_env("authorization", "TOKEN")
+        .compression(Compression::Gzip)
+        .timeout(Duration::from_secs(2))
+        .server_name("::1");
+    let found = options(&config).unwrap();
+    let pairs: Vec<_> =
+        found.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let expected: [(&str, &[u8]); 3] =
+        [("x-b", b"2"), ("x-a", b"3"), ("authorization", b"hunter2")];
+    assert_eq!(pairs, expected, "the later one of a name stands");
+    assert!(found.headers.values().all(HeaderValue::is_sensitive));
+    assert!(!format!("{found:?}").contains("hunter2"));
+    assert_eq!(found.compression, Compression::Gzip);
+    assert_eq!(found.timeout, Duration::from_secs(2));
+    assert_eq!(found.connect_timeout, Duration::from_secs(2), "no longer than the whole");
+    let tls = TlsOptions {
+        system_roots: true,
+        server_name: Some("::1".to_owned()),
+        ..TlsOptions::default()
+    };
+    assert_eq!(found.tls, Some(tls), "without authorities of its own, the system's");
+
+    let own = TracingServiceConfig::new(url("grpcs://h")).ca_certs(["/ca"]);
+    let roots = |config: &TracingServiceConfig| options(config).unwrap().tls.unwrap().system_roots;
+    assert!(!roots(&own), "those that are written are the only ones");
+    assert!(roots(&own.system_roots(true)), "unless the system's are wanted, too");
+
+    for text in ["unix:/run/o", "http+unix:///run/o"] {
+        let found = options(&TracingServiceConfig::new(url(text))).unwrap();
+        assert_eq!(found.unix_socket, Some("/run/o".into()), "{text}");
+        assert_eq!(found.tls, None, "{text}");
+    }
+
+    let wrong = TracingServiceConfig::new(url("h"))
+        .header_from_env("X-A", "UNSET")
+        .header_from_env("x-b", "TOKEN")
+        .header_from_file("x-c", "/nonexistent");
+    assert_eq!(
+        options(&wrong).unwrap_err().to_string(),
+        "tracing_service.headers.x-a: the environment variable UNSET is not set\n\
+         tracing_service.headers.x-c: /nonexistent cannot be read: No such file or directory \
+         (os error 2)"
     );
 }
 
@@ -141,7 +271,68 @@ fn contradictions_in_code_read_as_in_documents() {
         .known_methods(["GET", "a b"])
         .known_grpc_methods(["/x"]);
     let shown = TracingServiceConfig::new(url("h")).capture(shown);
+    let second = Duration::from_secs(1);
+    let exporter = TracingServiceConfig::new(url("https://h"))
+        .header("a b", "hunter2")
+        .header("Host", "hunter2")
+        .header("x-a", "hunter2\n.")
+        .header("x-b", " ")
+        .header_from_file("x-c", "")
+        .header_from_env("x-d", "A=hunter2")
+        .server_name("a b")
+        .system_roots(false)
+        .timeout(Duration::ZERO)
+        .connect_timeout(Duration::MAX);
+    let pipeline = TracingServiceConfig::new(url("h"))
+        .timeout(second)
+        .connect_timeout(2 * second)
+        .queue(
+            QueueConfig::default()
+                .max_bytes(usize::MAX)
+                .max_batch_spans(0)
+                .max_batch_bytes(0)
+                .max_delay(Duration::ZERO),
+        )
+        .retry(
+            RetryConfig::default()
+                .initial(2 * second)
+                .max(second)
+                .give_up_after(Duration::from_secs(86_401)),
+        )
+        .concurrency(0)
+        .limits(LimitsConfig::default().links_per_span(10_001).value_length(0));
     let cases = [
+        (
+            exporter,
+            "tracing_service.headers: a name is not that of a header, such as authorization or \
+             x-api-key\n\
+             tracing_service.headers: host is set by the exporter itself: remove it\n\
+             tracing_service.headers.x-a: must be one line of printable ASCII characters\n\
+             tracing_service.headers.x-b: must not be empty\n\
+             tracing_service.headers.x-c: must not be empty\n\
+             tracing_service.headers.x-d: must be the name of an environment variable\n\
+             tracing_service.server_name: must be a host name or an IP address\n\
+             tracing_service.timeout: must be from 1ms to 1h, not 0s\n\
+             tracing_service.connect_timeout: must be from 1ms to 1h, not 584542046090years \
+             7months 15days 17h 5m 3s 999ms 999us 999ns\n\
+             tracing_service.system_roots: without `ca_certs` nobody could vouch for the \
+             collector: add them, or remove this",
+        ),
+        (
+            pipeline,
+            "tracing_service.connect_timeout: must not be above `timeout`, which is 1s, but is \
+             2s\n\
+             tracing_service.queue.max_bytes: must be from 1MiB to 1TiB, not \
+             18446744073709551615B\n\
+             tracing_service.queue.max_batch_spans: must be from 1 to 65536, not 0\n\
+             tracing_service.queue.max_batch_bytes: must be from 64KiB to 64MiB, not 0B\n\
+             tracing_service.queue.max_delay: must be from 1ms to 1m, not 0s\n\
+             tracing_service.retry.initial: must not be above `max`, which is 1s, but is 2s\n\
+             tracing_service.retry.give_up_after: must be from 0s to 1day, not 1day 1s\n\
+             tracing_service.concurrency: must be from 1 to 64, not 0\n\
+             tracing_service.limits.links_per_span: must be from 0 to 10000, not 10001\n\
+             tracing_service.limits.value_length: must be from 32B to 16MiB, not 0B",
+        ),
         (
             rules,
             "tracing_service.sampling_rules[0]: a rule without a condition would match every \

@@ -226,7 +226,13 @@ impl Shared {
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-        let body = if is_grpc { unframe(&body) } else { body.to_vec() };
+        let encoding = if is_grpc { "grpc-encoding" } else { "content-encoding" };
+        let is_gzip = head.headers.get(encoding).is_some_and(|value| value == "gzip");
+        let body = match (is_grpc, is_gzip) {
+            (true, _) => unframe(&body, is_gzip),
+            (false, true) => gunzip(&body),
+            (false, false) => body.to_vec(),
+        };
         let received = Received {
             version: head.version,
             method: head.method,
@@ -236,7 +242,7 @@ impl Shared {
         };
         self.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
         self.arrived.notify_all();
-        let answer = self.next_answer(is_grpc).await;
+        let answer = self.next_answer(is_grpc, is_gzip).await;
         self.count_as_played();
 
         let mut response = Response::new(ScriptedBody {
@@ -251,14 +257,16 @@ impl Shared {
     }
 
     /// Waits while the script is silence.
-    async fn next_answer(&self, is_grpc: bool) -> Answer {
+    async fn next_answer(&self, is_grpc: bool, is_gzip: bool) -> Answer {
         let mut script = self.script.subscribe();
         let is_answer = |script: &Script| !matches!(script, Script::Silence | Script::Wire(_));
         let script = script.wait_for(is_answer).await.expect("the sender is here").clone();
         let response = match script {
             Script::Answer(answer) => return *answer,
             Script::Partial(rejected, text) => partial(rejected, text),
-            Script::Ok | Script::Silence | Script::Wire(_) => Vec::new(),
+            Script::PlainOnly if is_gzip && is_grpc => return Answer::grpc("12"),
+            Script::PlainOnly if is_gzip => return Answer::new(415),
+            Script::Ok | Script::PlainOnly | Script::Silence | Script::Wire(_) => Vec::new(),
         };
         if is_grpc {
             Answer::grpc("0").body(message(0, &response))
@@ -297,16 +305,21 @@ impl Shared {
     }
 }
 
-/// The one message of a unary call, whose head must tell the truth. Ours are never compressed;
-/// those that rotel passes on always are.
-fn unframe(body: &[u8]) -> Vec<u8> {
+/// The one message of a unary call, whose head must tell the truth.
+fn unframe(body: &[u8], is_gzip: bool) -> Vec<u8> {
     let (head, message) = body.split_at(5);
     assert_eq!(head[1..], u32::try_from(message.len()).unwrap().to_be_bytes(), "the length");
-    if head[0] == 0 {
-        return message.to_vec();
+    // With an encoding, each message may still go as it is.
+    match head[0] {
+        0 => message.to_vec(),
+        1 if is_gzip => gunzip(message),
+        flag => panic!("the flag is {flag}, and the encoding gzip: {is_gzip}"),
     }
+}
+
+fn gunzip(packed: &[u8]) -> Vec<u8> {
     let mut unpacked = Vec::new();
-    GzDecoder::new(message).read_to_end(&mut unpacked).expect("gzip");
+    GzDecoder::new(packed).read_to_end(&mut unpacked).expect("gzip");
     unpacked
 }
 

@@ -17,6 +17,7 @@ mod rotel;
 mod rotel_tracing;
 mod runtimes;
 mod script;
+mod settings;
 mod starting;
 mod volume;
 

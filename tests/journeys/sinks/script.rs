@@ -15,6 +15,8 @@ pub(super) enum Script {
     Ok,
     /// Takes all spans but so many, with a message.
     Partial(i64, &'static str),
+    /// Takes all spans, but does not understand gzip.
+    PlainOnly,
     /// Answers as written here, whatever was asked.
     Answer(Box<Answer>),
     /// Reads the request and leaves it without an answer until the script changes; then answers
