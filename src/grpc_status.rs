@@ -18,7 +18,7 @@ impl GrpcStatus {
     pub(crate) const OK: Self = Self(0);
     pub(crate) const CANCELLED: Self = Self(1);
     pub(crate) const UNKNOWN: Self = Self(2);
-    #[cfg(feature = "metrics")]
+    #[cfg(any(feature = "grpc", feature = "metrics"))]
     pub(crate) const UNIMPLEMENTED: Self = Self(12);
     #[cfg(any(feature = "tonic", feature = "_hyper"))]
     pub(crate) const UNAVAILABLE: Self = Self(14);

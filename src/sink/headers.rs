@@ -2,36 +2,25 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
-#[cfg(feature = "_client")]
-use std::path::PathBuf;
-#[cfg(feature = "_client")]
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-#[cfg(feature = "_client")]
 use std::time::Duration;
 
-use http::HeaderValue;
-#[cfg(feature = "_client")]
-use http::{HeaderMap, HeaderName, header};
-#[cfg(feature = "_client")]
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::task::spawn_blocking;
-#[cfg(feature = "_client")]
 use tokio::time::Instant;
 
-#[cfg(feature = "_client")]
+use super::header_value::header_value;
 use super::options::ExportOptions;
-#[cfg(feature = "_client")]
 use crate::pipeline::warn;
 
 /// The headers of all requests of a sink. Values from files follow the files.
-#[cfg(feature = "_client")]
 #[derive(Debug)]
 pub(super) struct Headers {
     files: Vec<(HeaderName, PathBuf)>,
     current: Mutex<Current>,
 }
 
-#[cfg(feature = "_client")]
 #[derive(Debug)]
 struct Current {
     map: HeaderMap,
@@ -41,7 +30,6 @@ struct Current {
     told: bool,
 }
 
-#[cfg(feature = "_client")]
 impl Headers {
     /// Those of the operator, and over them the protocol's.
     pub(super) fn new(
@@ -113,27 +101,6 @@ impl Headers {
     }
 }
 
-/// A text as the value of a header, without the blanks around it, marked sensitive.
-///
-/// # Errors
-///
-/// What is wrong with it, in words that do not quote it.
-pub(crate) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
-    let text = text.trim_ascii();
-    if text.is_empty() {
-        return Err("must not be empty");
-    }
-    // `HeaderValue` takes tabs and bytes that are no text, too.
-    let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    match HeaderValue::from_str(text) {
-        Ok(mut value) if text.bytes().all(is_printable) => {
-            value.set_sensitive(true);
-            Ok(value)
-        }
-        _ => Err("must be one line of printable ASCII characters"),
-    }
-}
-
 /// The value that a file holds.
 ///
 /// # Errors
@@ -154,7 +121,6 @@ pub(crate) fn read_header_value(file: &Path) -> Result<HeaderValue, String> {
 }
 
 /// How often files are looked at while there is something to export.
-#[cfg(feature = "_client")]
 const EVERY: Duration = Duration::from_secs(10);
 /// Above it servers refuse a request for its headers.
 const LARGEST: u64 = 8 << 10;
@@ -162,29 +128,6 @@ const LARGEST: u64 = 8 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_are_one_line_of_printable_ascii_and_sensitive() {
-        const EMPTY: Result<&str, &str> = Err("must not be empty");
-        const LINE: Result<&str, &str> = Err("must be one line of printable ASCII characters");
-        let rows = [
-            ("Bearer a.b-c_d~e", Ok("Bearer a.b-c_d~e"), "as it is"),
-            (" a b\r\n", Ok("a b"), "as an editor ends a file"),
-            ("", EMPTY, "nothing"),
-            (" \n", EMPTY, "nothing but blanks"),
-            ("a\nb", LINE, "a second line would be another header"),
-            ("a\tb", LINE, "a tab inside"),
-            ("a\0", LINE, "a control character"),
-            ("é", LINE, "servers do not agree on what this is"),
-            ("\u{feff}a", LINE, "a byte order mark"),
-        ];
-        for (text, expected, why) in rows {
-            let value = header_value(text);
-            let found = value.as_ref().map(|value| value.to_str().unwrap()).map_err(|wrong| *wrong);
-            assert_eq!(found, expected, "{text:?}: {why}");
-            assert!(value.is_err() || value.is_ok_and(|value| value.is_sensitive()), "{why}");
-        }
-    }
 
     #[test]
     fn a_file_is_named_and_not_quoted() {
@@ -217,7 +160,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "_client")]
     #[tokio::test(start_paused = true)]
     async fn a_file_is_read_again_and_what_is_of_no_use_is_not_taken_over() {
         let directory = tempfile::tempdir().unwrap();

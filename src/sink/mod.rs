@@ -16,6 +16,8 @@ mod exchange;
 pub(crate) mod file;
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
+mod header_value;
+#[cfg(feature = "_client")]
 mod headers;
 #[cfg(feature = "http")]
 pub(crate) mod http;
@@ -24,10 +26,10 @@ mod options;
 #[cfg(feature = "_client")]
 mod partial;
 
-pub(crate) use self::headers::header_value;
+pub(crate) use self::header_value::header_value;
 #[cfg(feature = "_client")]
 pub(crate) use self::headers::read_header_value;
 pub use self::options::Compression;
 #[cfg(feature = "_client")]
-pub(crate) use self::options::TlsOptions;
-pub(crate) use self::options::{ExportOptions, KeyPair};
+pub(crate) use self::options::{ExportOptions, TlsOptions};
+pub(crate) use self::options::{KeyPair, TIMEOUT};

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "_client")]
 use http::{HeaderMap, HeaderName};
 
 /// What both network exporters are told.
+#[cfg(feature = "_client")]
 #[derive(Clone, Debug)]
 pub(crate) struct ExportOptions {
     /// Sent with each request, beside those of the protocol. Their values are marked sensitive.
@@ -23,13 +25,14 @@ pub(crate) struct ExportOptions {
     pub(crate) unix_socket: Option<PathBuf>,
 }
 
+#[cfg(feature = "_client")]
 impl Default for ExportOptions {
     fn default() -> Self {
         Self {
             headers: HeaderMap::new(),
             header_files: Vec::new(),
             compression: Compression::None,
-            timeout: Duration::from_secs(10),
+            timeout: TIMEOUT,
             connect_timeout: Duration::from_secs(5),
             tls: None,
             unix_socket: None,
@@ -54,6 +57,7 @@ impl Compression {
 }
 
 /// Whom the exporter believes, and as whom it comes.
+#[cfg(feature = "_client")]
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct TlsOptions {
     /// PEM files with certificate authorities.
@@ -72,3 +76,6 @@ pub(crate) struct KeyPair {
     pub(crate) key_file: PathBuf,
     pub(crate) cert_file: PathBuf,
 }
+
+/// Time for an attempt, unless the operator sets another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);

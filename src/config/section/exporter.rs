@@ -13,7 +13,7 @@ use crate::config::error::Problem;
 use crate::config::exporter::{Exporter, Header, HeaderSource, Secret};
 use crate::config::exporter_url::is_host;
 use crate::config::node::{Node, Value};
-use crate::sink::{Compression, ExportOptions, KeyPair, header_value};
+use crate::sink::{self, Compression, KeyPair, header_value};
 
 /// Reads those of the section's keys that are in [`KEYS`].
 pub(super) fn read(fields: &[Field<'_>], problems: &mut Problems) -> Exporter {
@@ -58,14 +58,13 @@ pub(in crate::config) fn contradictions(exporter: &Exporter) -> Vec<(String, Str
         wrong.map(|wrong| (format!("headers.{name}"), wrong.to_owned()))
     };
     let server_name = exporter.server_name.as_ref().filter(|name| !is_host(name));
-    let default = ExportOptions::default();
     let checks = [
         ("server_name", server_name.map(|_| SERVER_NAME.to_owned())),
         ("timeout", timeout.and_then(|it| TIMEOUT.wrong(it))),
         (
             "connect_timeout",
             connect_timeout.and_then(|it| TIMEOUT.wrong(it)).or_else(|| {
-                above::<Duration>("timeout", *connect_timeout, timeout.unwrap_or(default.timeout))
+                above::<Duration>("timeout", *connect_timeout, timeout.unwrap_or(sink::TIMEOUT))
             }),
         ),
     ];
