@@ -34,8 +34,8 @@ pub use opentelemetry;
 pub use opentelemetry_sdk;
 
 pub use config::{
-    ConfigError, ExporterUrl, LimitsConfig, ParseExporterUrlError, QueueConfig, RetryConfig,
-    TracingServiceConfig,
+    ConfigError, Description, ExporterUrl, LimitsConfig, ParseExporterUrlError, QueueConfig,
+    RetryConfig, TracingServiceConfig,
 };
 pub use context::{Network, ParseNetworkError, ResponseHeader, TraceContext};
 #[cfg(feature = "opentelemetry-sdk")]

@@ -3,7 +3,9 @@
 //! The one place that knows all rooms: configuration becomes a sink, a pipeline and the settings
 //! of layers here.
 
+mod describe;
 mod error;
+mod in_memory;
 mod resource;
 #[cfg(feature = "opentelemetry-sdk")]
 mod sdk;
@@ -11,16 +13,17 @@ mod sdk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
+use self::describe::warn;
 pub use self::error::StartError;
+pub use self::in_memory::InMemorySpans;
 use self::resource::Resource;
-use crate::config::{Settings, Target, TracingServiceConfig, env};
+use crate::config::env::{self, Variables};
+use crate::config::{Description, Destination, Settings, Target, TracingServiceConfig};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
 use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
-use crate::record::{Capture, RecordedSpan, SpanLimits, encode_scope};
+use crate::record::{Capture, SpanLimits, encode_scope};
 use crate::sampling::{Sampler, Sampling, SamplingRate};
 use crate::sink;
 use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, Trust, VERSION};
@@ -44,6 +47,7 @@ pub struct TracingService {
     capture: Capture,
     limits: SpanLimits,
     response_header: ResponseHeader,
+    description: Description,
     #[cfg(feature = "opentelemetry-sdk")]
     provider: Provider,
 }
@@ -60,18 +64,34 @@ impl TracingServiceConfig {
     /// What else the spans tell of the program is a table in the [module](crate::config)
     /// of the configuration.
     ///
+    /// Other [variables](crate::config#environment) stand behind the rest of the configuration, key
+    /// by key. All are read now, and not again. [`describe`](TracingService::describe) tells what
+    /// has become of them; those that are not obeyed are warned about in the log.
+    ///
     /// # Errors
     ///
-    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;
+    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says, or
+    ///   when neither it nor the environment says where spans go;
     /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
     ///   cannot do yet;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
     /// - when the operating system refuses a thread.
     pub fn start(self, service_name: &str) -> Result<TracingService, StartError> {
-        let Some(settings) = self.check()? else {
-            return Ok(TracingService::disabled());
+        self.start_with(&env::process, service_name)
+    }
+
+    /// Starts in an environment of these variables.
+    fn start_with(
+        self,
+        variables: Variables<'_>,
+        service_name: &str,
+    ) -> Result<TracingService, StartError> {
+        let effective = self.with_environment(variables, service_name);
+        warn(&effective);
+        let Some(settings) = effective.config.check()? else {
+            return Ok(TracingService::disabled(effective.describe(None, Destination::Exporter)));
         };
-        let sink = sink(settings)?;
+        let sink = sink(settings, variables)?;
         if settings.rate_is_missing() {
             pipeline::warn(format_args!(
                 "tracing is enabled without sampling_rate_per_million: no trace that starts here \
@@ -88,7 +108,8 @@ impl TracingServiceConfig {
             span_bytes: default.span_bytes.min(options.batch.bytes),
         };
         let limits = (buffer, options.batch);
-        TracingService::run(settings, service_name, sink, limits)
+        let description = effective.describe(Some(settings), Destination::Exporter);
+        TracingService::run(settings, description, sink, limits)
     }
 
     /// Starts a tracing service whose spans go to the test that calls this, with whatever else
@@ -101,6 +122,14 @@ impl TracingServiceConfig {
         self,
         service_name: &str,
     ) -> Result<(TracingService, InMemorySpans), StartError> {
+        self.start_in_memory_with(&env::process, service_name)
+    }
+
+    fn start_in_memory_with(
+        self,
+        variables: Variables<'_>,
+        service_name: &str,
+    ) -> Result<(TracingService, InMemorySpans), StartError> {
         let (sink, received) = sink::memory::MemorySink::new();
         // Each span goes out as it ends, in the order in which they do: a test waits for spans,
         // not for batches.
@@ -108,9 +137,14 @@ impl TracingServiceConfig {
         let limits = (buffer, BatchLimits { spans: 1, ..BatchLimits::default() });
         // Unused, but a configuration without one is refused.
         let unused = "localhost".parse().expect("a host is an exporter URL");
-        let service = match self.exporter_url(unused).check()? {
-            Some(settings) => TracingService::run(settings, service_name, Box::new(sink), limits)?,
-            None => TracingService::disabled(),
+        let config = self.exporter_url(unused);
+        let effective = config.with_environment(variables, service_name);
+        warn(&effective);
+        let settings = effective.config.check()?;
+        let description = effective.describe(settings, Destination::Memory);
+        let service = match settings {
+            Some(settings) => TracingService::run(settings, description, Box::new(sink), limits)?,
+            None => TracingService::disabled(description),
         };
         Ok((service, InMemorySpans { received }))
     }
@@ -152,7 +186,7 @@ impl TracingService {
             .expect("a thread for the exporter")
     }
 
-    fn disabled() -> Self {
+    fn disabled(description: Description) -> Self {
         Self {
             pipeline: None,
             intake: Arc::new(Intake::new(BufferLimits::default())),
@@ -163,6 +197,7 @@ impl TracingService {
             capture: Capture::default(),
             limits: SpanLimits::default(),
             response_header: ResponseHeader::Off,
+            description,
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
         }
@@ -170,13 +205,13 @@ impl TracingService {
 
     fn run(
         settings: Settings<'_>,
-        service_name: &str,
+        description: Description,
         sink: Box<dyn Sink>,
         (buffer, batch): (BufferLimits, BatchLimits),
     ) -> Result<Self, StartError> {
         let hold = settings.wait_for_resource_attributes();
         let pipeline = Pipeline::start(sink, buffer, batch, hold).map_err(StartError::Thread)?;
-        let resource = Resource::detect(settings, service_name, &variable);
+        let resource = Resource::detect(settings);
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
@@ -194,6 +229,7 @@ impl TracingService {
             capture: settings.capture().clone(),
             limits: settings.span_limits(),
             response_header: settings.response_header(),
+            description,
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
         })
@@ -311,36 +347,14 @@ impl TraceLayer {
     }
 }
 
-/// The spans of a tracing service that exports to memory, as they would have arrived at a
-/// backend: decoded from OTLP.
-#[derive(Debug)]
-pub struct InMemorySpans {
-    received: mpsc::UnboundedReceiver<RecordedSpan>,
-}
-
-impl InMemorySpans {
-    /// The next span, in the order of export. Waits for it; `None` when the tracing service has
-    /// been shut down and all its spans were returned.
-    pub async fn next(&mut self) -> Option<RecordedSpan> {
-        self.received.recv().await
-    }
-
-    /// The spans that have arrived and were not returned yet. For all that have ended, flush the
-    /// service first.
-    pub fn take(&mut self) -> Vec<RecordedSpan> {
-        std::iter::from_fn(|| self.received.try_recv().ok()).collect()
-    }
-}
-
-/// A variable of the environment of this process.
-fn variable(name: &str) -> Option<String> {
-    env::process(name).unwrap_or_else(|wrong| {
-        pipeline::warn(format_args!("{wrong}"));
-        None
-    })
-}
-
-fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
+#[cfg_attr(
+    not(feature = "_client"),
+    expect(
+        unused_variables,
+        reason = "only requests have headers, whose values may be in variables"
+    )
+)]
+fn sink(settings: Settings<'_>, variables: Variables<'_>) -> Result<Box<dyn Sink>, StartError> {
     let url = settings.exporter_url();
     let target = url.to_string();
     if settings.uses_tls() {
@@ -350,7 +364,7 @@ fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
         )));
     }
     #[cfg(feature = "_client")]
-    let options = settings.export_options(&variable)?;
+    let options = settings.export_options(variables)?;
     match url.target() {
         #[cfg(feature = "grpc")]
         Target::Grpc { .. } | Target::GrpcUnix { .. } => {
@@ -388,3 +402,6 @@ fn built_without(feature: &str, target: &str) -> StartError {
 
 /// How long a service that was dropped goes on delivering.
 const DEADLINE_WHEN_DROPPED: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,6 @@ impl TracingServiceConfig {
     pub(super) fn contradictions(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let mut say = |key: &str, wrong: String| found.push((key.to_owned(), wrong));
-        if self.enabled && self.exporter_url.is_none() {
-            let wrong = "missing, although tracing is enabled: write for example \
-                         grpc://collector:4317";
-            say("exporter_url", wrong.to_owned());
-        }
         if let Some(rate) = self.sampling_rate_per_million
             && SamplingRate::try_from(rate).is_err()
         {
@@ -39,7 +34,6 @@ impl TracingServiceConfig {
     /// expects it to protect something.
     fn useless_with(&self, target: &Target) -> Vec<(String, String)> {
         let exporter = &self.exporter;
-        let has_certificates = !exporter.ca_certs.is_empty() || !exporter.keypairs.is_empty();
         let of_tls = [
             ("ca_certs", !exporter.ca_certs.is_empty()),
             ("keypairs", !exporter.keypairs.is_empty()),
@@ -68,7 +62,7 @@ impl TracingServiceConfig {
             Target::GrpcUnix { .. } | Target::HttpUnix { .. } => {
                 is_useless(&of_tls, "has no use with a Unix socket, which is never TLS: remove it")
             }
-            Target::Grpc { tls: false, .. } if !has_certificates => is_useless(
+            Target::Grpc { tls: false, .. } if !exporter.has_certificates() => is_useless(
                 &of_tls,
                 "has no use with a grpc URL without certificates, which is not TLS: write grpcs, \
                  or remove it",

@@ -54,6 +54,11 @@ impl fmt::Debug for Secret {
 }
 
 impl Exporter {
+    /// Whether anything is said that only TLS can do, and with `grpc` switches it on.
+    pub(super) fn has_certificates(&self) -> bool {
+        !self.ca_certs.is_empty() || !self.keypairs.is_empty()
+    }
+
     /// Puts a header in place of an earlier one of the same name, whose case does not matter.
     fn set_header(&mut self, name: String, value: HeaderSource) {
         self.headers.retain(|earlier| !earlier.name.eq_ignore_ascii_case(&name));
@@ -102,7 +107,8 @@ impl HeaderSource {
             Self::Variable(name) => {
                 let text = variables(name)
                     .ok_or_else(|| format!("the environment variable {name} is not set"))?;
-                header_value(&text)
+                // What is not Unicode is not ASCII either.
+                header_value(&text.to_string_lossy())
                     .map_err(|wrong| format!("the environment variable {name} {wrong}"))
             }
         }

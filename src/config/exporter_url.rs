@@ -7,9 +7,12 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
+mod otlp;
 mod parse;
 #[cfg(test)]
 mod tests;
+
+pub(super) use self::otlp::Endpoint;
 
 /// Where spans go: a collector, or a directory of files.
 ///
@@ -242,6 +245,8 @@ impl fmt::Display for ParseExporterUrlError {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Reason {
     Empty,
+    NoScheme,
+    OtlpScheme(String),
     Whitespace,
     UnknownScheme(String),
     MissingSlashes(&'static str),
@@ -287,6 +292,13 @@ impl fmt::Display for Reason {
             Self::MissingSlashes(scheme) => {
                 return write!(f, "two slashes are missing: write `{scheme}://…`");
             }
+            Self::OtlpScheme(scheme) => {
+                return write!(
+                    f,
+                    "unknown scheme {scheme}: use http or https, and say in \
+                     OTEL_EXPORTER_OTLP_PROTOCOL what is spoken there"
+                );
+            }
             Self::Host(host) => return write!(f, "{host} is not a host name or address"),
             Self::Port(port) => return write!(f, "{port} is not a port from 1 to 65535"),
             Self::Option(key) => {
@@ -299,6 +311,7 @@ impl fmt::Display for Reason {
                 return write!(f, "limit {limit} is not a number of bytes above 0, in digits only");
             }
             Self::Empty => "empty: write for example grpc://collector:4317",
+            Self::NoScheme => "no scheme: write for example http://collector:4318",
             Self::Whitespace => {
                 "spaces, line breaks and control characters are not allowed: \
                  write %20 for a space in a path"

@@ -1,4 +1,5 @@
 #![doc = include_str!("keys.md")]
+#![doc = include_str!("variables.md")]
 //!
 //! # Example: the section in a document of its own
 #![cfg_attr(feature = "yaml", doc = "```")]
@@ -75,8 +76,10 @@ use crate::record::Capture;
 use crate::sampling::{RemoteParent, SamplingRule};
 
 mod contradictions;
+mod description;
 #[cfg(feature = "yaml")]
 mod document;
+mod effective;
 pub(crate) mod env;
 mod error;
 mod exporter;
@@ -88,6 +91,9 @@ mod queue;
 mod section;
 mod settings;
 
+pub use self::description::Description;
+pub(crate) use self::description::Destination;
+pub(crate) use self::effective::Effective;
 pub use self::error::{ConfigError, Problem};
 use self::exporter::Exporter;
 pub(crate) use self::exporter_url::Target;
@@ -105,7 +111,8 @@ pub(crate) use self::settings::Settings;
 /// Setters keep what they are given; it is checked once, when the service starts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TracingServiceConfig {
-    enabled: bool,
+    switch: Switch,
+    defaults: Defaults,
     exporter_url: Option<ExporterUrl>,
     sampling_rate_per_million: Option<u32>,
     service_name: Option<String>,
@@ -132,7 +139,7 @@ impl TracingServiceConfig {
     /// [`sampling_rate_per_million`](Self::sampling_rate_per_million); it joins those of sampled
     /// callers.
     pub fn new(exporter_url: ExporterUrl) -> Self {
-        Self { enabled: true, exporter_url: Some(exporter_url), ..Self::default() }
+        Self { switch: Switch::On, exporter_url: Some(exporter_url), ..Self::default() }
     }
 
     /// Records nothing; the context of callers still travels on.
@@ -140,10 +147,33 @@ impl TracingServiceConfig {
         Self::default()
     }
 
+    /// Records what the environment says: the variables of OpenTelemetry, which the
+    /// [module](self#environment) lists, with OpenTelemetry's defaults. Spans go to
+    /// `http://localhost:4318/v1/traces`, and every trace that begins here is recorded, unless
+    /// variables say otherwise.
+    ///
+    /// They are read at start. What a setter says goes before them, also
+    /// [`enabled`](Self::enabled), which goes before `OTEL_SDK_DISABLED`.
+    ///
+    /// # Example: a service without a configuration of its own
+    ///
+    /// ```no_run
+    /// use tower_otlp::TracingServiceConfig;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tracing = TracingServiceConfig::from_env().start("checkout")?;
+    /// println!("{}", tracing.describe());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_env() -> Self {
+        Self { switch: Switch::Environment, defaults: Defaults::OpenTelemetry, ..Self::default() }
+    }
+
     /// Switches recording on or off.
     #[must_use]
     pub fn enabled(self, enabled: bool) -> Self {
-        Self { enabled, ..self }
+        Self { switch: Switch::of(enabled), ..self }
     }
 
     /// Replaces the place where spans go, for example by that of a command-line option.
@@ -250,6 +280,32 @@ impl TracingServiceConfig {
         self.trusted_proxies.extend(networks);
         self
     }
+}
+
+/// Whether spans are recorded.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Switch {
+    On,
+    #[default]
+    Off,
+    /// Unless a variable says that they are not.
+    Environment,
+}
+
+impl Switch {
+    fn of(enabled: bool) -> Self {
+        if enabled { Self::On } else { Self::Off }
+    }
+}
+
+/// What counts where neither the configuration nor the environment says anything.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Defaults {
+    /// Teleport's: no exporter, and no trace that begins here.
+    #[default]
+    Section,
+    /// A collector on this host, and every trace.
+    OpenTelemetry,
 }
 
 /// Reads the section itself: the value of `tracing_service`, under whatever name it is a field.

@@ -4,7 +4,7 @@ use self::field::{Field, Problems, fields};
 use super::error::{ConfigError, Problem};
 use super::nearest::nearest;
 use super::node::{Node, Value};
-use super::{ExporterUrl, ParseExporterUrlError, TracingServiceConfig};
+use super::{ExporterUrl, ParseExporterUrlError, Switch, TracingServiceConfig};
 use crate::context::{Network, ParseNetworkError, ResponseHeader};
 use crate::sampling::{RemoteParent, SamplingRate};
 
@@ -63,7 +63,7 @@ fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
     config.exporter = exporter::read(fields, problems);
     for field in fields {
         match field.key {
-            "enabled" => config.enabled = problems.keep(switch_of(field)).unwrap_or_default(),
+            "enabled" => config.switch = Switch::of(problems.keep(switch_of(field)) == Some(true)),
             key if KEYS.contains(&key) && matches!(field.node.value, Value::Null) => {}
             "exporter_url" => config.exporter_url = problems.keep(exporter_url(field)),
             "sampling_rate_per_million" => {
@@ -191,9 +191,7 @@ fn contradiction(fields: &[Field<'_>], key: &str, message: String) -> Problem {
         _ => written == name,
     };
     let written = fields.iter().find(|field| is_spelling_of(field.key));
-    // A key that is not there is missed because of `enabled`.
-    let cause = written.or_else(|| fields.iter().find(|field| field.key == "enabled"));
-    let mut position = cause.and_then(|field| field.key_position);
+    let mut position = written.and_then(|field| field.key_position);
     let mut path = path(written.map_or(name, |field| field.key));
     if let Some(member) = member {
         path = format!("{path}.{member}");

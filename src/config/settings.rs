@@ -3,10 +3,8 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 
-#[cfg(feature = "_client")]
-use super::env::Variables;
 use super::section;
-use super::{ConfigError, ExporterUrl, Problem, Target, TracingServiceConfig};
+use super::{ConfigError, ExporterUrl, Problem, Switch, Target, TracingServiceConfig, env};
 use crate::context::{Network, ResponseHeader};
 use crate::pipeline::{BatchLimits, PipelineOptions, RetryPolicy};
 use crate::record::{Capture, SpanLimits};
@@ -20,12 +18,21 @@ impl TracingServiceConfig {
     ///
     /// # Errors
     ///
-    /// All contradictions at once, in the words used for documents.
+    /// All contradictions at once, in the words used for documents. Also that there is no
+    /// exporter URL, which a document may leave to the environment.
     pub(crate) fn check(&self) -> Result<Option<Settings<'_>>, ConfigError> {
-        if !self.enabled {
+        if self.switch == Switch::Off {
             return Ok(None);
         }
-        let contradictions = self.contradictions();
+        let mut contradictions = self.contradictions();
+        if self.exporter_url.is_none() {
+            let [for_traces, general] = env::ENDPOINT;
+            let wrong = format!(
+                "missing, although tracing is enabled, and neither {for_traces} nor {general} \
+                 names one: write for example grpc://collector:4317",
+            );
+            contradictions.insert(0, ("exporter_url".to_owned(), wrong));
+        }
         let rate = SamplingRate::try_from(self.sampling_rate_per_million.unwrap_or_default());
         match (&self.exporter_url, rate) {
             (Some(exporter_url), Ok(sampling_rate)) if contradictions.is_empty() => {
@@ -87,7 +94,7 @@ impl<'a> Settings<'a> {
         &self.config.trusted_proxies
     }
 
-    /// For [`env::service_name`](super::env::service_name); never blank.
+    /// Never blank. `None` is left to the environment and the program.
     pub(crate) fn service_name(self) -> Option<&'a str> {
         self.config.service_name.as_deref()
     }
@@ -110,9 +117,8 @@ impl<'a> Settings<'a> {
     /// are configured.
     pub(crate) fn uses_tls(self) -> bool {
         let exporter = &self.config.exporter;
-        let has_certificates = !exporter.ca_certs.is_empty() || !exporter.keypairs.is_empty();
         match self.exporter_url.target() {
-            Target::Grpc { tls, .. } => *tls || has_certificates,
+            Target::Grpc { tls, .. } => *tls || exporter.has_certificates(),
             Target::Http { tls, .. } => *tls,
             Target::GrpcUnix { .. } | Target::HttpUnix { .. } | Target::File { .. } => false,
         }
@@ -155,7 +161,7 @@ impl<'a> Settings<'a> {
     #[cfg(feature = "_client")]
     pub(crate) fn export_options(
         self,
-        variables: Variables<'_>,
+        variables: env::Variables<'_>,
     ) -> Result<ExportOptions, ConfigError> {
         let exporter = &self.config.exporter;
         let default = ExportOptions::default();

@@ -138,7 +138,7 @@ fn settings_of_the_pipeline_fill_in_what_is_left_out() {
 #[cfg(feature = "_client")]
 #[test]
 fn settings_of_requests_fill_in_what_is_left_out() {
-    let variables = |name: &str| (name == "TOKEN").then(|| " hunter2 ".to_owned());
+    let variables = |name: &str| (name == "TOKEN").then(|| " hunter2 ".into());
     let options =
         |config: &TracingServiceConfig| config.check().unwrap().unwrap().export_options(&variables);
     let config = TracingServiceConfig::new(url("https://h"))
@@ -361,8 +361,9 @@ fn contradictions_in_code_read_as_in_documents() {
         ),
         (
             no_url,
-            "tracing_service.exporter_url: missing, although tracing is enabled: \
-             write for example grpc://collector:4317",
+            "tracing_service.exporter_url: missing, although tracing is enabled, and neither \
+             OTEL_EXPORTER_OTLP_TRACES_ENDPOINT nor OTEL_EXPORTER_OTLP_ENDPOINT names one: write \
+             for example grpc://collector:4317",
         ),
         (
             http,

@@ -86,26 +86,10 @@ pub(super) struct Resource {
 }
 
 impl Resource {
-    /// What is known here, in its place what the environment says, and in its place what the
-    /// section says.
-    ///
-    /// A variable that cannot be read is a warning, and no reason not to start.
-    pub(super) fn detect(
-        settings: Settings<'_>,
-        given_name: &str,
-        variables: env::Variables<'_>,
-    ) -> Self {
-        let from_environment = env::resource_attributes(variables).unwrap_or_else(|wrong| {
-            pipeline::warn(format_args!("{wrong}"));
-            Vec::new()
-        });
-        let is_name = |attribute: &&KeyValue| attribute.key.as_str() == SERVICE_NAME;
-        let name = from_environment.iter().find(is_name).map(|attribute| attribute.value.as_str());
-        let name =
-            env::service_name(settings.service_name(), variables, name.as_deref(), given_name);
-
+    /// What is known here, and in its place what is configured.
+    pub(super) fn detect(settings: Settings<'_>) -> Self {
+        let name = settings.service_name().unwrap_or_default().to_owned();
         let mut attributes = known();
-        put_all(&mut attributes, from_environment);
         put_all(&mut attributes, settings.resource_attributes().iter().cloned());
         put_all(&mut attributes, [KeyValue::new(SERVICE_NAME, name)]);
         let encoded = SharedResource::of(&mut attributes, "");

@@ -295,20 +295,19 @@ tracing_service:
 }
 
 #[test]
+fn a_section_may_leave_the_url_to_the_environment() {
+    let expected = TracingServiceConfig::disabled().enabled(true);
+    for yaml in [
+        "tracing_service:\n  enabled: yes\n",
+        "tracing_service:\n  enabled: yes\n  exporter_url:\n",
+    ] {
+        assert_eq!(read(yaml).unwrap(), expected, "{yaml}");
+    }
+}
+
+#[test]
 fn broken_sections_are_reported_in_full() {
     let cases = [
-        (
-            "tracing_service:\n  enabled: yes\n",
-            "line 2, column 3: tracing_service.exporter_url: missing, although tracing is \
-             enabled: write for example grpc://collector:4317",
-            "the cause is the switch",
-        ),
-        (
-            "tracing_service:\n  enabled: yes\n  exporter_url:\n",
-            "line 3, column 3: tracing_service.exporter_url: missing, although tracing is \
-             enabled: write for example grpc://collector:4317",
-            "there is a place for it",
-        ),
         (
             "tracing_service:\n  enabled: yes\n  exporter_url: ''\n",
             "line 3, column 17: tracing_service.exporter_url: empty: write for example \
@@ -340,9 +339,7 @@ fn broken_sections_are_reported_in_full() {
         ),
         (
             "tracing_service:\n  enabled: yes\n  exporter-url: h\n",
-            "line 2, column 3: tracing_service.exporter_url: missing, although tracing is \
-             enabled: write for example grpc://collector:4317\n\
-             line 3, column 3: tracing_service.exporter-url: unknown key, did you mean \
+            "line 3, column 3: tracing_service.exporter-url: unknown key, did you mean \
              `exporter_url`?",
             "a key with a near neighbour",
         ),

@@ -85,7 +85,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), Reason> {
 }
 
 /// Splits what follows `://` into host, port and path.
-fn remote(rest: &str, default_port: u16) -> Result<(Authority, &str), Reason> {
+pub(super) fn remote(rest: &str, default_port: u16) -> Result<(Authority, &str), Reason> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest_of_url) = rest.split_at(end);
     let authority = authority_of(authority, default_port)?;
@@ -143,7 +143,7 @@ fn port_number(port: &str) -> Result<u16, Reason> {
 }
 
 /// Lets through what RFC 3986 allows in a path, but for `@`, so that no request can fail on it later.
-fn valid_path(path: &str) -> Result<&str, Reason> {
+pub(super) fn valid_path(path: &str) -> Result<&str, Reason> {
     if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/%-._~!$&'()*+,;=:".contains(&b)) {
         return Err(Reason::Path);
     }
@@ -278,11 +278,11 @@ const SCHEMES: [(&str, Scheme); 7] = [
     ("file", Scheme::File),
 ];
 
-const GRPC_PORT: u16 = 4317;
+pub(super) const GRPC_PORT: u16 = 4317;
 const HTTP_PORT: u16 = 4318;
 
 /// Where OTLP/HTTP collectors listen for traces (OTLP specification, "OTLP/HTTP Request").
-const TRACES_PATH: &str = "/v1/traces";
+pub(super) const TRACES_PATH: &str = "/v1/traces";
 
 /// 100 MiB, Teleport's default.
 const DEFAULT_FILE_LIMIT: u64 = 100 * 1024 * 1024;

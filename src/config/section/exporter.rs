@@ -173,7 +173,7 @@ fn elsewhere(field: &Field<'_>, key: &Node, node: &Node) -> Result<HeaderSource,
     }
 }
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
+pub(in crate::config) fn header_name(name: &str) -> Result<HeaderName, String> {
     let name: HeaderName = name.parse().map_err(|_| NOT_A_NAME.to_owned())?;
     let text = name.as_str();
     if text.ends_with("-bin") {

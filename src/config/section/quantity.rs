@@ -68,7 +68,7 @@ impl Size {
         Self(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn bytes(self) -> usize {
+    pub(in crate::config) fn bytes(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }

@@ -69,7 +69,7 @@ fn what_is_written_closest_to_the_operator_wins_key_by_key() {
         ),
     ];
     for (config, variables, (key, expected), why) in rows {
-        let resource = resource(&config, &variables);
+        let resource = resource(config, &variables);
         assert_eq!(resource[key], Value::from(expected), "{why}");
     }
 }
@@ -77,14 +77,14 @@ fn what_is_written_closest_to_the_operator_wins_key_by_key() {
 #[test]
 fn a_list_with_a_mistake_leaves_the_rest_as_it_is() {
     let keys = |list| {
-        resource(&config(), &[("OTEL_RESOURCE_ATTRIBUTES", list)]).into_keys().collect::<Vec<_>>()
+        resource(config(), &[("OTEL_RESOURCE_ATTRIBUTES", list)]).into_keys().collect::<Vec<_>>()
     };
     assert_eq!(keys("zone=a,team"), keys(""));
 }
 
 #[test]
 fn nothing_is_told_that_was_not_meant_to_be() {
-    let resource = resource(&config(), &[]);
+    let resource = resource(config(), &[]);
     let keys: Vec<_> = resource.keys().map(String::as_str).collect();
     let expected = [
         "host.arch",
@@ -108,7 +108,7 @@ fn nothing_is_told_that_was_not_meant_to_be() {
 #[test]
 fn what_is_added_later_replaces_all_but_the_name_of_the_service() {
     let config = config().resource_attribute(KeyValue::new("zone", "a"));
-    let resource = Resource::detect(config.check().unwrap().unwrap(), "code", &|_| None);
+    let resource = detect(config, &[], "code");
     let before = attributes(&resource);
     type Pairs = &'static [(&'static str, i64)];
     let rows: [(Pairs, Pairs, &str); 5] = [
@@ -144,7 +144,7 @@ fn what_does_not_fit_is_left_out_and_never_the_name() {
     ];
     for (name, section, later, expected, why) in rows {
         let config = config().resource_attributes(section);
-        let resource = Resource::detect(config.check().unwrap().unwrap(), name, &|_| None);
+        let resource = detect(config, &[], name);
         resource.add(later);
         let attributes = attributes(&resource);
         let found: Vec<_> = attributes.keys().filter(|key| key.len() == 1).collect();
@@ -191,12 +191,16 @@ fn config() -> TracingServiceConfig {
 }
 
 /// The resource of a program that calls itself `code`.
-fn resource(config: &TracingServiceConfig, variables: &[(&str, &str)]) -> BTreeMap<String, Value> {
+fn resource(config: TracingServiceConfig, variables: &[(&str, &str)]) -> BTreeMap<String, Value> {
+    attributes(&detect(config, variables, "code"))
+}
+
+fn detect(config: TracingServiceConfig, variables: &[(&str, &str)], name: &str) -> Resource {
     let variable = |name: &str| {
-        variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+        variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
     };
-    let settings = config.check().unwrap().unwrap();
-    attributes(&Resource::detect(settings, "code", &variable))
+    let effective = config.with_environment(&variable, name);
+    Resource::detect(effective.config.check().unwrap().unwrap())
 }
 
 /// What is kept, which is what is sent.

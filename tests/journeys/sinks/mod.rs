@@ -3,6 +3,7 @@
 mod chain;
 mod collector;
 mod delivery;
+mod environment;
 mod files;
 mod full_disk;
 mod hanging;

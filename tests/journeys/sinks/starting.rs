@@ -117,7 +117,7 @@ fn what_the_environment_says_of_the_service_is_told_with_its_spans() {
 }
 
 /// Serves a request that starts a trace at rate 0.
-fn serve_unrecorded(tracing: &TracingService) -> Option<TraceContext> {
+pub(super) fn serve_unrecorded(tracing: &TracingService) -> Option<TraceContext> {
     let service = service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
     });
