@@ -22,7 +22,10 @@ use crate::otel::Provider;
 use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
 use crate::record::{Capture, RecordedSpan, SpanLimits, encode_scope};
 use crate::sampling::{Sampler, Sampling, SamplingRate};
+#[cfg(not(feature = "_client"))]
 use crate::sink;
+#[cfg(feature = "_client")]
+use crate::sink::{self, SinkError};
 use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, Trust, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
@@ -62,9 +65,9 @@ impl TracingServiceConfig {
     /// # Errors
     ///
     /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;
-    /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
-    ///   cannot do yet;
-    /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
+    /// - when certificates or keys cannot be used, as [`StartError::Certificates`] says;
+    /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`), or those of TLS
+    ///   are (`ring`, `aws-lc-rs`) with `grpcs`, `https`, `ca_certs` or key pairs;
     /// - when the operating system refuses a thread.
     pub fn start(self, service_name: &str) -> Result<TracingService, StartError> {
         let Some(settings) = self.check()? else {
@@ -328,20 +331,14 @@ impl InMemorySpans {
 fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
     let url = settings.exporter_url();
     let target = url.to_string();
-    if settings.uses_tls() {
-        return Err(StartError::Unsupported(format!(
-            "{target} with TLS: this version of tower-otlp cannot do TLS yet; \
-             use grpc:// or http:// without ca_certs and key pairs, to a collector on this host",
-        )));
-    }
     #[cfg(feature = "_client")]
-    let options = sink::ExportOptions::default();
+    let options = sink::ExportOptions { tls: tls(settings), ..sink::ExportOptions::default() };
     match url.target() {
         #[cfg(feature = "grpc")]
         Target::Grpc { authority, .. } => {
             match sink::grpc::GrpcSink::new(&authority.to_string(), &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
+                Err(error) => Err(unusable(error, &target)),
             }
         }
         #[cfg(not(feature = "grpc"))]
@@ -351,7 +348,7 @@ fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
             match sink::http::HttpSink::new(&authority.to_string(), path, &options, target.clone())
             {
                 Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
+                Err(error) => Err(unusable(error, &target)),
             }
         }
         #[cfg(not(feature = "http"))]
@@ -362,6 +359,23 @@ fn sink(settings: Settings<'_>) -> Result<Box<dyn Sink>, StartError> {
         }
         #[cfg(not(feature = "file"))]
         Target::File { .. } => Err(built_without("file", &target)),
+    }
+}
+
+#[cfg(feature = "_client")]
+fn tls(settings: Settings<'_>) -> Option<sink::TlsOptions> {
+    settings.uses_tls().then(|| sink::TlsOptions {
+        ca_certs: settings.ca_certs().to_vec(),
+        keypairs: settings.keypairs().to_vec(),
+        ..sink::TlsOptions::default()
+    })
+}
+
+#[cfg(feature = "_client")]
+fn unusable(error: SinkError, target: &str) -> StartError {
+    match error {
+        SinkError::Tls(problems) => StartError::Certificates(problems.join("\n")),
+        error => StartError::Unsupported(format!("{target}: {error}")),
     }
 }
 

@@ -5,9 +5,12 @@ use std::pin::Pin;
 
 use http::{HeaderValue, Method, Request, Uri, header};
 
-use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::error::SinkError;
+use super::exchange::{
+    Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote, scheme,
+};
 use super::options::ExportOptions;
-use super::partial;
+use super::{partial, proxy};
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
 use crate::record::walk::{Fields, Value};
 
@@ -25,16 +28,17 @@ impl HttpSink {
     ///
     /// # Errors
     ///
-    /// When the parts make no URI.
+    /// When the parts make no URI, or TLS or the Unix domain socket cannot be used.
     pub(crate) fn new(
         authority: &str,
         path: &str,
         options: &ExportOptions,
         target: String,
-    ) -> Result<Self, http::Error> {
-        let uri =
-            Uri::builder().scheme("http").authority(authority).path_and_query(path).build()?;
-        Ok(Self { client: client(Version::Http1, options), uri, target })
+    ) -> Result<Self, SinkError> {
+        let uri = Uri::builder().scheme(scheme(options)).authority(authority);
+        let uri = uri.path_and_query(path).build()?;
+        let client = client(Version::Http1, uri.host().unwrap_or_default(), options)?;
+        Ok(Self { client, uri, target })
     }
 
     async fn post(&self, batch: &Batch) -> Result<Outcome, Failure> {
@@ -68,7 +72,11 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
     };
     // OTLP's success is 200. Other kinds of it are success, too: whoever says 202 has the spans.
     if !answer.status.is_success() {
-        let message = if is(PROTOBUF) { status_message(&answer.body) } else { String::new() };
+        let message = if is(PROTOBUF) {
+            status_message(&answer.body)
+        } else {
+            proxy::tls_words(answer).unwrap_or_default().to_owned()
+        };
         return Err(Failure(if message.is_empty() {
             format!("answered HTTP {}", answer.status)
         } else {

@@ -9,6 +9,10 @@
 //! Whatever a peer answers, an exchange with it ends: after its deadline, or its 64 KiB.
 
 #[cfg(feature = "_client")]
+mod connect;
+#[cfg(feature = "_client")]
+mod error;
+#[cfg(feature = "_client")]
 mod exchange;
 #[cfg(feature = "file")]
 pub(crate) mod file;
@@ -20,8 +24,19 @@ pub(crate) mod memory;
 mod options;
 #[cfg(feature = "_client")]
 mod partial;
-
-pub use self::options::Compression;
 #[cfg(feature = "_client")]
-pub(crate) use self::options::ExportOptions;
+mod proxy;
+#[cfg(feature = "_client")]
+mod stream;
+#[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
+mod tls;
+#[cfg(all(feature = "_client", not(any(feature = "ring", feature = "aws-lc-rs"))))]
+#[path = "tls/off.rs"]
+mod tls;
+
+#[cfg(feature = "_client")]
+pub(crate) use self::error::SinkError;
+pub use self::options::Compression;
 pub(crate) use self::options::KeyPair;
+#[cfg(feature = "_client")]
+pub(crate) use self::options::{ExportOptions, TlsOptions};

@@ -17,6 +17,8 @@ mod rotel_tracing;
 mod runtimes;
 mod script;
 mod starting;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod tls;
 mod volume;
 
 use std::collections::BTreeSet;
