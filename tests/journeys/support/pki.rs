@@ -58,7 +58,10 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, params: CertificateParams) -> Identity {
-        let key = key();
+        self.sign(params, key())
+    }
+
+    pub(crate) fn sign(&self, params: CertificateParams, key: KeyPair) -> Identity {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let mut chain = vec![certificate.der().clone()];
         chain.extend(self.chain.iter().cloned());
@@ -91,8 +94,8 @@ impl Identity {
 /// A TLS server.
 pub(crate) struct Server<'a> {
     pub(crate) identity: &'a Identity,
-    /// Whose clients it wants to see; everybody's when empty.
-    pub(crate) clients_of: &'a [&'a Authority],
+    /// The authorities of the clients that it wants to see; everybody's when empty.
+    pub(crate) clients_of: &'a [CertificateDer<'static>],
     pub(crate) versions: &'a [&'static SupportedProtocolVersion],
     pub(crate) alpn: &'a [&'a str],
 }
@@ -117,7 +120,7 @@ impl<'a> Server<'a> {
         } else {
             let mut roots = RootCertStore::empty();
             for authority in self.clients_of {
-                roots.add(authority.der()).unwrap();
+                roots.add(authority.clone()).unwrap();
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
             builder.with_client_cert_verifier(verifier.build().unwrap())

@@ -1,19 +1,22 @@
 //! TLS to collectors: who is believed, who is not, and what the operator reads.
 
+mod changes;
+mod files;
 mod refusals;
+mod system;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tempfile::TempDir;
-use tower_otlp::TracingServiceConfig;
+use tower_otlp::{TracingService, TracingServiceConfig};
 
 use super::collector::Collector;
 use super::logs::Log;
 use super::script::Script;
 use super::{LONG, serve, settled};
-use crate::support::pki::{Authority, Server};
+use crate::support::pki::{Authority, Identity, Server};
 
 /// The schemes, with and without TLS, and the rest of the URL behind the port.
 const SCHEMES: [(&str, &str, &str); 2] = [("grpcs", "grpc", ""), ("https", "http", "/v1/traces")];

@@ -41,8 +41,9 @@ fn every_refusal_is_one_line_that_names_its_reason() {
         change(&mut params);
         Server::new(&authority.issue(params)).config()
     };
-    let mutual =
-        |versions| Server { clients_of: &[&authority], versions, ..Server::new(&good) }.config();
+    let mutual = |versions| {
+        Server { clients_of: &[authority.der()], versions, ..Server::new(&good) }.config()
+    };
     let alpn = |alpn| Server { alpn, ..Server::new(&good) }.config();
     let mut incomplete = between.server(&[HOST]);
     let complete = Server::new(&incomplete).config();
@@ -179,7 +180,7 @@ fn every_refusal_is_one_line_that_names_its_reason() {
         },
         Case {
             server: None,
-            script: Wire::after_request("").reset().into(),
+            script: Wire::on_accept("").into(),
             words: [
                 "cannot connect: the connection was closed during the TLS handshake: if it is a \
                  plaintext port, write grpc:// without certificates",
