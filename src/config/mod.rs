@@ -127,7 +127,23 @@
 //! - names that are none: of methods, headers, networks;
 //! - `keypairs` beside `https_keypairs`: they are two spellings of one key.
 //!
-//! Files with certificates are opened when the service starts, not here.
+//! Files with certificates are opened when the service starts, not here; see [TLS](#tls).
+//!
+//! # TLS
+//!
+//! The scheme decides: `grpcs` and `https` are TLS, `grpc` is when there are `ca_certs` or key pairs,
+//! and `http` never is. The collector's certificate must be signed by an authority of the system, or
+//! by one in `ca_certs` if there are any, and be for the host of the URL.
+//!
+//! All files are PEM. A file of authorities may hold several. A certificate is followed by those
+//! between it and its authority. A key is in PKCS#8, SEC1 or PKCS#1, without a passphrase, and a warning
+//! at start names those that other users may read. Of several key pairs, the collector is shown the
+//! first that is signed by one of the authorities it names.
+//!
+//! Files are read again for each new connection, and every ten seconds while spans are exported. What
+//! counts is their content: it does not matter how they are replaced. When all of them are good, they
+//! are used by the next request; if not, a warning says why, and the last good ones stay in use. The
+//! authorities of the system are read again only with a file.
 //!
 //! # Example: the section in a document of its own
 #![cfg_attr(feature = "yaml", doc = "```")]

@@ -167,5 +167,5 @@ fn root_cause(mut error: &(dyn Error + 'static)) -> io::Error {
 /// After so long without a byte, the system asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-#[cfg(test)]
+#[cfg(all(test, unix, feature = "http", any(feature = "ring", feature = "aws-lc-rs")))]
 mod tests;

@@ -15,6 +15,10 @@ pub(crate) enum SinkError {
     Unsupported(&'static str),
     /// What is wrong with certificates, keys and names: at least one sentence, each of which
     /// begins with the key of the section.
+    #[cfg_attr(
+        not(any(feature = "ring", feature = "aws-lc-rs")),
+        expect(dead_code, reason = "nothing is read without TLS")
+    )]
     Tls(Vec<String>),
 }
 

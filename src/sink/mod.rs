@@ -21,6 +21,7 @@ pub(crate) mod grpc;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
+#[cfg_attr(not(feature = "_client"), expect(dead_code, reason = "nobody is connected to"))]
 mod options;
 #[cfg(feature = "_client")]
 mod partial;

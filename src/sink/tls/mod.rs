@@ -179,18 +179,7 @@ fn make(
     generation: u64,
 ) -> Result<Current, Vec<String>> {
     let mut problems = Vec::new();
-    let mut roots = RootCertStore::empty();
-    for (file, certificates) in files.authorities(&mut problems) {
-        for (index, certificate) in certificates.into_iter().enumerate() {
-            if let Err(error) = roots.add(certificate) {
-                let number = index + 1;
-                problems.push(file.problem(&format!("certificate {number} in it: {error}")));
-            }
-        }
-    }
-    if options.ca_certs.is_empty() || options.system_roots {
-        problems.extend(add_system_roots(&mut roots).err());
-    }
+    let roots = roots(options, files, &mut problems);
     let provider = Arc::new(provider());
     let identities = Arc::new(files.identities(&provider, &mut problems));
     if !problems.is_empty() {
@@ -204,6 +193,23 @@ fn make(
         config.with_root_certificates(roots).with_client_cert_resolver(identities_in_config);
     config.alpn_protocols = vec![version.alpn().to_vec()];
     Ok(Current { config: Arc::new(config), identities, generation })
+}
+
+/// Whom to believe. What is wrong is left out.
+fn roots(options: &TlsOptions, files: &Files, problems: &mut Vec<String>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for (file, certificates) in files.authorities(problems) {
+        for (index, certificate) in certificates.into_iter().enumerate() {
+            if let Err(error) = roots.add(certificate) {
+                let number = index + 1;
+                problems.push(file.problem(&format!("certificate {number} in it: {error}")));
+            }
+        }
+    }
+    if options.ca_certs.is_empty() || options.system_roots {
+        problems.extend(add_system_roots(&mut roots).err());
+    }
+    roots
 }
 
 fn add_system_roots(roots: &mut RootCertStore) -> Result<(), String> {
@@ -220,12 +226,12 @@ fn add_system_roots(roots: &mut RootCertStore) -> Result<(), String> {
 }
 
 #[cfg(feature = "ring")]
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
 #[cfg(not(feature = "ring"))]
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
@@ -234,5 +240,5 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// How long a request waits for the files. A disk that hangs stops no export.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-#[cfg(test)]
+#[cfg(all(test, feature = "http"))]
 mod tests;

@@ -1,6 +1,10 @@
 //! Every way in which TLS does not come about, and the line that says so.
 
+use std::net::TcpListener;
+use std::thread;
+
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
+use rustls::ServerConnection;
 use rustls::version::{TLS12, TLS13};
 
 use super::super::script::{Answer, Wire};
@@ -252,6 +256,33 @@ fn plaintext_to_a_tls_port_says_so() {
         let words =
             "the port expects TLS: write grpcs:// or https:// instead of grpc:// or http://";
         assert_says(to(&url), &url, words, "an alert in answer to plaintext");
+    }
+}
+
+#[test]
+fn a_collector_that_hangs_up_after_the_handshake_may_want_another_certificate() {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::new("ours");
+    let ours = file(&directory, "ours.pem", &authority.pem());
+    let (key_file, cert_file) = authority.client("client").write(directory.path(), "client");
+    let server = authority.server(&[HOST]);
+    for (scheme, _, rest) in SCHEMES {
+        let clients_of = &[authority.der()];
+        let server = Server { clients_of, ..Server::new(&server) }.config();
+        let listener = TcpListener::bind((HOST, 0)).unwrap();
+        let url = format!("{scheme}://{}{rest}", listener.local_addr().unwrap());
+        let hangs_up = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut connection = ServerConnection::new(server).unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut socket).unwrap();
+            }
+        });
+        let config = to(&url).ca_certs([&ours]).keypair(&key_file, &cert_file);
+        let words = "the collector ended the connection after the handshake; perhaps it wants \
+                     another client certificate: see https_keypairs";
+        assert_says(config, &url, words, scheme);
+        hangs_up.join().unwrap();
     }
 }
 
