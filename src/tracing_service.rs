@@ -25,7 +25,10 @@ use crate::otel::Provider;
 use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
 use crate::record::{Capture, SpanLimits, encode_scope};
 use crate::sampling::{Sampler, Sampling, SamplingRate};
+#[cfg(not(feature = "_client"))]
 use crate::sink;
+#[cfg(feature = "_client")]
+use crate::sink::{self, SinkError};
 use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, Trust, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
@@ -72,9 +75,9 @@ impl TracingServiceConfig {
     ///
     /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says, or
     ///   when neither it nor the environment says where spans go;
-    /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
-    ///   cannot do yet;
-    /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
+    /// - when certificates or keys cannot be used, as [`StartError::Certificates`] says;
+    /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`), or those of TLS
+    ///   are (`ring`, `aws-lc-rs`) with `grpcs`, `https`, `ca_certs` or key pairs;
     /// - when the operating system refuses a thread.
     pub fn start(self, service_name: &str) -> Result<TracingService, StartError> {
         self.start_with(&env::process, service_name)
@@ -357,12 +360,6 @@ impl TraceLayer {
 fn sink(settings: Settings<'_>, variables: Variables<'_>) -> Result<Box<dyn Sink>, StartError> {
     let url = settings.exporter_url();
     let target = url.to_string();
-    if settings.uses_tls() {
-        return Err(StartError::Unsupported(format!(
-            "{target} with TLS: this version of tower-otlp cannot do TLS yet; \
-             use grpc:// or http:// without ca_certs and key pairs, to a collector on this host",
-        )));
-    }
     #[cfg(feature = "_client")]
     let options = settings.export_options(variables)?;
     match url.target() {
@@ -370,7 +367,7 @@ fn sink(settings: Settings<'_>, variables: Variables<'_>) -> Result<Box<dyn Sink
         Target::Grpc { .. } | Target::GrpcUnix { .. } => {
             match sink::grpc::GrpcSink::new(&url.authority(), &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
+                Err(error) => Err(unusable(error, &target)),
             }
         }
         #[cfg(not(feature = "grpc"))]
@@ -379,7 +376,7 @@ fn sink(settings: Settings<'_>, variables: Variables<'_>) -> Result<Box<dyn Sink
         Target::Http { path, .. } | Target::HttpUnix { path, .. } => {
             match sink::http::HttpSink::new(&url.authority(), path, &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(StartError::Unsupported(format!("{target}: {error}"))),
+                Err(error) => Err(unusable(error, &target)),
             }
         }
         #[cfg(not(feature = "http"))]
@@ -390,6 +387,14 @@ fn sink(settings: Settings<'_>, variables: Variables<'_>) -> Result<Box<dyn Sink
         }
         #[cfg(not(feature = "file"))]
         Target::File { .. } => Err(built_without("file", &target)),
+    }
+}
+
+#[cfg(feature = "_client")]
+fn unusable(error: SinkError, target: &str) -> StartError {
+    match error {
+        SinkError::Tls(problems) => StartError::Certificates(problems.join("\n")),
+        error => StartError::Unsupported(format!("{target}: {error}")),
     }
 }
 

@@ -115,6 +115,7 @@ impl<'a> Settings<'a> {
 
     /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
     /// are configured.
+    #[cfg(any(test, feature = "_client"))]
     pub(crate) fn uses_tls(self) -> bool {
         let exporter = &self.config.exporter;
         match self.exporter_url.target() {

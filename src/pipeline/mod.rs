@@ -29,6 +29,8 @@ pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
 pub use options::WhenFull;
 pub(crate) use options::{PipelineOptions, RetryPolicy};
+#[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
+pub(crate) use report::info;
 pub(crate) use report::warn;
 #[cfg(feature = "opentelemetry-sdk")]
 pub(crate) use worker::is_exporter;

@@ -98,6 +98,12 @@ pub(crate) fn warn(text: fmt::Arguments<'_>) {
     say(|| tracing::warn!(target: LOG_TARGET, "{text}"));
 }
 
+/// As [`warn`], for good news.
+#[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
+pub(crate) fn info(text: fmt::Arguments<'_>) {
+    say(|| tracing::info!(target: LOG_TARGET, "{text}"));
+}
+
 /// Logs. A subscriber is the user's, and one that panics must not end the exporter.
 fn say(log: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(log));

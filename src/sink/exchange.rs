@@ -5,34 +5,56 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::future::poll_fn;
-use std::io;
 use std::iter::successors;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Request, StatusCode};
+use http::uri::Scheme;
+use http::{Extensions, HeaderMap, Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+use super::connect::{ConnectError, Connector};
+use super::error::SinkError;
 use super::options::ExportOptions;
+use super::tls::Tls;
 use crate::pipeline::Failure;
 
 /// An HTTP client of the worker's runtime.
 #[derive(Debug)]
 pub(super) struct HttpClient {
-    client: Client<HttpConnector, Pieces>,
+    connector: Connector,
+    tls: Option<Arc<Tls>>,
+    builder: Builder,
+    /// With the generation of the certificates that its connections were made with.
+    current: Mutex<(u64, Client<Connector, Pieces>)>,
     timeout: Duration,
     /// Why the last exchange failed that had no connection.
     unconnected: Mutex<Option<String>>,
 }
 
 impl HttpClient {
+    /// The client for the next request. Connections that were made with certificates of which
+    /// there are newer ones take no more requests.
+    async fn current(&self) -> Client<Connector, Pieces> {
+        let mut generation = 0;
+        if let Some(tls) = &self.tls {
+            tls.refresh_if_due().await;
+            generation = tls.generation();
+        }
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0 != generation {
+            *current = (generation, self.builder.build(self.connector.clone()));
+        }
+        current.1.clone()
+    }
+
     fn unconnected(&self) -> MutexGuard<'_, Option<String>> {
         self.unconnected.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,11 +78,16 @@ pub(super) struct Answer {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-pub(super) fn client(version: Version, options: &ExportOptions) -> HttpClient {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(options.connect_timeout));
-    connector.set_keepalive(Some(IDLE));
+/// A client for the collector of this name or address.
+///
+/// # Errors
+///
+/// When certificates or keys cannot be used, or this build or system cannot do what is asked.
+pub(super) fn client(
+    version: Version,
+    host: &str,
+    options: &ExportOptions,
+) -> Result<HttpClient, SinkError> {
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
     match version {
@@ -69,11 +96,21 @@ pub(super) fn client(version: Version, options: &ExportOptions) -> HttpClient {
         #[cfg(feature = "grpc")]
         Version::Http2 => builder.http2_only(true).http2_max_header_list_size(MAX_ANSWER as u32),
     };
-    HttpClient {
-        client: builder.build(connector),
+    let tls = options.tls.clone().map(|tls| Tls::load(tls, host, version)).transpose()?;
+    let connector = Connector::new(options, tls.clone())?;
+    Ok(HttpClient {
+        tls,
+        current: Mutex::new((0, builder.build(connector.clone()))),
+        connector,
+        builder,
         timeout: options.timeout,
         unconnected: Mutex::default(),
-    }
+    })
+}
+
+/// The scheme of requests with these options.
+pub(super) fn scheme(options: &ExportOptions) -> Scheme {
+    if options.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
 }
 
 /// Sends a request and reads the answer to its end, trailers included.
@@ -93,23 +130,29 @@ pub(super) async fn exchange(
             Err(Failure(format!("no complete answer within {} s", client.timeout.as_secs_f64())))
         }
     };
-    if let Err(Failure(reason)) = &answer {
-        match connection.connection_metadata().as_ref() {
-            // What did not answer well may never do so again, and HTTP/2 would send it all that
-            // comes.
-            Some(connected) => connected.poison(),
-            None => *client.unconnected() = Some(reason.clone()),
+    let Err(Failure(reason)) = &answer else { return answer };
+    let mut trouble = client.connector.newest_trouble();
+    match connection.connection_metadata().as_ref() {
+        // What did not answer well may never do so again, and HTTP/2 would send it all that
+        // comes.
+        Some(connected) => {
+            connected.poison();
+            let mut extensions = Extensions::new();
+            connected.get_extras(&mut extensions);
+            trouble = extensions.remove().unwrap_or(trouble);
         }
+        None => *client.unconnected() = Some(reason.clone()),
     }
-    answer
+    // What the connection knows says more than what the HTTP library made of it.
+    Err(trouble.words().map_or_else(|| Failure(reason.clone()), Failure))
 }
 
 async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {
-    let response = client.client.request(request).await.map_err(|error| {
+    let response = client.current().await.request(request).await.map_err(|error| {
         Failure(if !error.is_connect() {
             explain(&error)
-        } else if has_cause::<io::Error>(&error) {
-            format!("cannot connect: {}", root_cause(&error))
+        } else if let Some(reason) = cause::<ConnectError>(&error) {
+            format!("cannot connect: {reason}")
         } else {
             // Exchanges over HTTP/2 share a connection, and one of them makes it. If it fails, the
             // others are told that they were cancelled, after that one was told the reason.
@@ -135,16 +178,8 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
     Ok(answer)
 }
 
-fn has_cause<E: Error + 'static>(error: &dyn Error) -> bool {
-    successors(error.source(), |&cause| cause.source()).any(|cause| cause.is::<E>())
-}
-
-/// What the operating system said, such as "Connection refused".
-fn root_cause(mut error: &dyn Error) -> String {
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
+fn cause<E: Error + 'static>(error: &dyn Error) -> Option<&E> {
+    successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
 /// An error with its causes, each said once: hyper's own words are few.

@@ -11,10 +11,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use super::compress::Compressor;
-use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::error::SinkError;
+use super::exchange::{
+    Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote, scheme,
+};
 use super::headers::Headers;
 use super::options::ExportOptions;
-use super::partial;
+use super::{partial, proxy};
 use crate::grpc_status::{self, GrpcStatus};
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
 
@@ -33,17 +36,17 @@ impl GrpcSink {
     ///
     /// # Errors
     ///
-    /// When `authority` cannot be part of a URI.
+    /// When `authority` cannot be part of a URI, or TLS or the Unix domain socket cannot be used.
     pub(crate) fn new(
         authority: &str,
         options: &ExportOptions,
         target: String,
-    ) -> Result<Self, http::Error> {
-        let uri =
-            Uri::builder().scheme("http").authority(authority).path_and_query(EXPORT).build()?;
+    ) -> Result<Self, SinkError> {
+        let uri = Uri::builder().scheme(scheme(options)).authority(authority);
+        let uri = uri.path_and_query(EXPORT).build()?;
         let protocol = [(header::CONTENT_TYPE, "application/grpc"), (header::TE, "trailers")];
         Ok(Self {
-            client: client(Version::Http2, options),
+            client: client(Version::Http2, uri.host().unwrap_or_default(), options)?,
             uri,
             headers: Headers::new(options, USER_AGENT, &protocol),
             compressor: Compressor::new(options.compression),
@@ -113,7 +116,8 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         return Err(Failure(if answer.status == StatusCode::OK {
             "the answer has no grpc-status: is this an OTLP/gRPC port?".to_owned()
         } else {
-            format!("answered HTTP {}: is this an OTLP/gRPC port?", answer.status)
+            let reason = proxy::tls_words(answer).unwrap_or("is this an OTLP/gRPC port?");
+            format!("answered HTTP {}: {reason}", answer.status)
         }));
     };
     if status != GrpcStatus::OK {

@@ -8,10 +8,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use super::compress::Compressor;
-use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
+use super::error::SinkError;
+use super::exchange::{
+    Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote, scheme,
+};
 use super::headers::Headers;
 use super::options::ExportOptions;
-use super::partial;
+use super::{partial, proxy};
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
 use crate::record::walk::{Fields, Value};
 
@@ -31,17 +34,18 @@ impl HttpSink {
     ///
     /// # Errors
     ///
-    /// When the parts make no URI.
+    /// When the parts make no URI, or TLS or the Unix domain socket cannot be used.
     pub(crate) fn new(
         authority: &str,
         path: &str,
         options: &ExportOptions,
         target: String,
-    ) -> Result<Self, http::Error> {
-        let uri =
-            Uri::builder().scheme("http").authority(authority).path_and_query(path).build()?;
+    ) -> Result<Self, SinkError> {
+        let uri = Uri::builder().scheme(scheme(options)).authority(authority);
+        let uri = uri.path_and_query(path).build()?;
+
         Ok(Self {
-            client: client(Version::Http1, options),
+            client: client(Version::Http1, uri.host().unwrap_or_default(), options)?,
             uri,
             headers: Headers::new(options, USER_AGENT, &[(header::CONTENT_TYPE, PROTOBUF)]),
             compressor: Compressor::new(options.compression),
@@ -101,7 +105,11 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
     };
     // OTLP's success is 200. Other kinds of it are success, too: whoever says 202 has the spans.
     if !answer.status.is_success() {
-        let message = if is(PROTOBUF) { status_message(&answer.body) } else { String::new() };
+        let message = if is(PROTOBUF) {
+            status_message(&answer.body)
+        } else {
+            proxy::tls_words(answer).unwrap_or_default().to_owned()
+        };
         return Err(Failure(if message.is_empty() {
             format!("answered HTTP {}", answer.status)
         } else {

@@ -11,6 +11,10 @@
 #[cfg(feature = "_client")]
 mod compress;
 #[cfg(feature = "_client")]
+mod connect;
+#[cfg(feature = "_client")]
+mod error;
+#[cfg(feature = "_client")]
 mod exchange;
 #[cfg(feature = "file")]
 pub(crate) mod file;
@@ -22,10 +26,22 @@ mod headers;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
+#[cfg_attr(not(feature = "_client"), expect(dead_code, reason = "nobody is connected to"))]
 mod options;
 #[cfg(feature = "_client")]
 mod partial;
+#[cfg(feature = "_client")]
+mod proxy;
+#[cfg(feature = "_client")]
+mod stream;
+#[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
+mod tls;
+#[cfg(all(feature = "_client", not(any(feature = "ring", feature = "aws-lc-rs"))))]
+#[path = "tls/off.rs"]
+mod tls;
 
+#[cfg(feature = "_client")]
+pub(crate) use self::error::SinkError;
 pub(crate) use self::header_value::header_value;
 #[cfg(feature = "_client")]
 pub(crate) use self::headers::read_header_value;

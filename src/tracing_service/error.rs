@@ -15,6 +15,10 @@ pub enum StartError {
     Config(ConfigError),
     /// The configuration asks for something that this build of the program cannot do.
     Unsupported(String),
+    /// A file with certificates or a key is missing, malformed or not what it should be, a key is
+    /// not that of its certificate, or there are no certificate authorities: one line for each
+    /// problem, with the key of the section and the name of the file.
+    Certificates(String),
     /// The operating system refused a thread or an event queue for the exporter.
     Thread(io::Error),
 }
@@ -29,7 +33,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Unsupported(reason) => f.write_str(reason),
+            Self::Unsupported(reason) | Self::Certificates(reason) => f.write_str(reason),
             Self::Thread(error) => write!(f, "cannot start the exporter's thread: {error}"),
         }
     }
@@ -46,7 +50,7 @@ impl Error for StartError {
         match self {
             Self::Thread(error) => Some(error),
             // Its text is the text of this error.
-            Self::Config(_) | Self::Unsupported(_) => None,
+            Self::Config(_) | Self::Unsupported(_) | Self::Certificates(_) => None,
         }
     }
 }

@@ -9,6 +9,8 @@ mod metrics;
 mod parents;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod tls;
 
 use std::net::SocketAddr;
 

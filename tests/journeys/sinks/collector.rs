@@ -20,7 +20,7 @@ use hyper_util::server::conn::auto;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::watch;
@@ -48,6 +48,9 @@ pub(super) struct Received {
 }
 
 struct Shared {
+    /// `None` is plaintext.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    tls: Mutex<Option<Arc<rustls::ServerConfig>>>,
     script: watch::Sender<Script>,
     received: Mutex<Vec<Received>>,
     arrived: Condvar,
@@ -83,6 +86,8 @@ impl Collector {
         drop(context);
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+            tls: Mutex::default(),
             script: watch::Sender::new(script.into()),
             received: Mutex::default(),
             arrived: Condvar::new(),
@@ -104,6 +109,12 @@ impl Collector {
 
     pub(super) fn http_url(&self) -> String {
         format!("http://{}/v1/traces", self.address)
+    }
+
+    /// From now on expects TLS of new connections.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    pub(super) fn use_tls(&self, config: Arc<rustls::ServerConfig>) {
+        *self.shared.tls() = Some(config);
     }
 
     /// From now on answers by this script.
@@ -198,7 +209,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let stream = stream.into_std().unwrap();
             let handle = stream.try_clone().unwrap();
             let stream = TcpStream::from_std(stream).unwrap();
-            (Some(handle), tokio::spawn(async move { drop(own.serve(stream).await) }))
+            (Some(handle), tokio::spawn(own.welcome(stream)))
         };
         shared.connections().push(connection);
     }
@@ -209,7 +220,29 @@ impl Shared {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream) -> Result<(), impl Sized> {
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    fn tls(&self) -> MutexGuard<'_, Option<Arc<rustls::ServerConfig>>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn welcome(self: Arc<Self>, stream: TcpStream) {
+        #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+        {
+            let tls = self.tls().clone();
+            if let Some(config) = tls {
+                if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await {
+                    drop(self.serve(stream).await);
+                }
+                return;
+            }
+        }
+        drop(self.serve(stream).await);
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<(), impl Sized> {
         let service = service_fn(|request| Arc::clone(&self).answer(request));
         auto::Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(stream), service)

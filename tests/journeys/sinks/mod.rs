@@ -19,6 +19,8 @@ mod runtimes;
 mod script;
 mod settings;
 mod starting;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod tls;
 mod volume;
 
 use std::collections::BTreeSet;

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -36,12 +37,37 @@ fn the_exporter_s_own_activity_is_not_traced() {
     let directory = tempfile::tempdir().unwrap();
     run(&format!("file://{}", directory.path().display()), "delivered");
 
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    over_tls();
+
     let ill = Collector::start(Answer::grpc("13"));
     run(&ill.grpc_url(), "failed");
     let nobody = TcpSocket::new_v4().unwrap();
     nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     run(&format!("grpc://{}", nobody.local_addr().unwrap()), "failed");
     run(&format!("http://localhost:{}", nobody.local_addr().unwrap().port()), "failed");
+}
+
+/// Neither handshakes nor reading certificates again make spans.
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+fn over_tls() {
+    use crate::support::pki::{Authority, Server};
+    let authority = Authority::new("ours");
+    let directory = tempfile::tempdir().unwrap();
+    let ca_certs = directory.path().join("ca.pem");
+    std::fs::write(&ca_certs, authority.pem()).unwrap();
+    let server = Server::new(&authority.server(&["127.0.0.1"])).config();
+    for scheme in ["grpcs", "https"] {
+        let well = Collector::start(Script::Ok);
+        well.use_tls(Arc::clone(&server));
+        let address = well.address();
+        run_with(&format!("{scheme}://{address}"), "delivered", &[(CA_CERTS, &*ca_certs)]);
+        assert_expected(&well);
+        let stranger = Collector::start(Script::Ok);
+        stranger.use_tls(Server::new(&Authority::new("theirs").server(&["127.0.0.1"])).config());
+        let address = stranger.address();
+        run_with(&format!("{scheme}://{address}"), "failed", &[(CA_CERTS, &*ca_certs)]);
+    }
 }
 
 /// What arrived is what the program did.
@@ -53,11 +79,17 @@ fn assert_expected(collector: &Collector) {
 
 /// Runs the program.
 fn run(url: &str, outcome: &str) {
+    run_with(url, outcome, &[]);
+}
+
+/// Runs the program with these variables, too.
+fn run_with(url: &str, outcome: &str, variables: &[(&str, &Path)]) {
     let name = "sinks::no_loop::the_exporter_s_own_activity_is_not_traced";
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", name])
         .env(URL, url)
         .env(OUTCOME, outcome)
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -67,7 +99,11 @@ fn run(url: &str, outcome: &str) {
 
 /// Serves requests, and accounts for every span after each.
 fn program(url: &str, outcome: &str) {
-    let tracing = tracing_to(url);
+    let tracing = TracingServiceConfig::new(url.parse().unwrap())
+        .sampling_rate_per_million(1_000_000)
+        .ca_certs(env::var_os(CA_CERTS))
+        .start("sinks")
+        .unwrap();
     let lines = Lines::default();
     tracing_subscriber::registry()
         .with(EnvFilter::new("trace"))
@@ -125,5 +161,6 @@ impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
     }
 }
 
+const CA_CERTS: &str = "TOWER_OTLP_TEST_CA_CERTS";
 const URL: &str = "TOWER_OTLP_TEST_URL";
 const OUTCOME: &str = "TOWER_OTLP_TEST_OUTCOME";

@@ -7,34 +7,6 @@ use super::delivery::serve_order;
 use super::*;
 
 #[test]
-fn what_asks_for_tls_is_refused_until_there_is_tls() {
-    let config = |url: &str| TracingServiceConfig::new(url.parse().unwrap());
-    let rows = [
-        (config("grpcs://collector"), "grpcs://collector:4317", "the scheme"),
-        (config("https://collector"), "https://collector:4318/v1/traces", "the scheme"),
-        (
-            config("grpc://collector").ca_certs(["/ca.pem"]),
-            "grpc://collector:4317",
-            "certificate authorities",
-        ),
-        (
-            config("grpc://collector").keypair("/client.key", "/client.pem"),
-            "grpc://collector:4317",
-            "a key pair",
-        ),
-    ];
-    for (config, target, why) in rows {
-        let error = config.sampling_rate_per_million(0).start("shop").unwrap_err();
-        let expected = format!(
-            "{target} with TLS: this version of tower-otlp cannot do TLS yet; use grpc:// or \
-             http:// without ca_certs and key pairs, to a collector on this host",
-        );
-        assert_eq!(error.to_string(), expected, "{why}");
-        assert_eq!(format!("{error:?}"), expected, "{why}: as `main` would show it");
-    }
-}
-
-#[test]
 fn a_missing_rate_is_warned_about_once_and_a_rate_of_zero_is_not() {
     const WARNING: &str = "WARN tracing is enabled without sampling_rate_per_million: no trace \
          that starts here will be recorded, only requests whose caller has sampled them";

@@ -4,6 +4,8 @@
 pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod echo;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+pub(crate) mod pki;
 pub(crate) mod server;
 pub(crate) mod spans;
 

@@ -1,0 +1,138 @@
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::CertifiedKey;
+use tempfile::TempDir;
+
+use super::identity::Identity;
+use super::*;
+use crate::sink::options;
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn write_pem(directory: &TempDir, name: &str, pem: &str) -> std::path::PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, pem).unwrap();
+    path
+}
+
+/// The name of an authority in DER: the subject, which rcgen writes as it writes the issuer.
+fn name_of(authority: &CertifiedIssuer<'static, KeyPair>) -> Vec<u8> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    roots.subjects()[0].as_ref().to_vec()
+}
+
+#[test]
+fn the_first_certificate_is_shown_that_the_collector_may_believe() {
+    use SignatureScheme as S;
+    let [a, b, c] = ["a", "b", "c"].map(authority);
+    let identity = |issuer: &CertifiedIssuer<'static, KeyPair>, algorithm| {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+        let cert = params.signed_by(&key, issuer).unwrap();
+        let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let key = CertifiedKey::from_der(vec![cert.der().clone()], der, &provider()).unwrap();
+        (cert.der().clone(), Identity::new(key))
+    };
+    let (of_a, first) = identity(&a, &rcgen::PKCS_ECDSA_P256_SHA256);
+    let (of_b, second) = identity(&b, &rcgen::PKCS_ED25519);
+    let identities = Identities::new(vec![first, second]);
+    let [a, b, c] = [&a, &b, &c].map(name_of);
+    let rows: [(&[&[u8]], &[S], _, &str); 7] = [
+        (&[&a], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_a), "the first fits"),
+        (&[&b], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_b), "the second fits"),
+        (&[&b, &a], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_a), "both do"),
+        (&[&c], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_a), "neither does"),
+        (&[], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_a), "all may"),
+        (&[&a], &[S::ED25519], Some(&of_b), "the first cannot sign like this"),
+        (&[&a], &[S::RSA_PKCS1_SHA256], None, "neither can"),
+    ];
+    assert!(!identities.was_asked());
+    for (authorities, schemes, expected, why) in rows {
+        let shown = identities.resolve(authorities, schemes);
+        assert_eq!(shown.as_ref().map(|key| &key.cert[0]), expected, "{why}");
+    }
+    assert!(identities.was_asked());
+}
+
+#[test]
+fn nothing_shows_a_key() {
+    let directory = TempDir::new().unwrap();
+    let made = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_pem();
+    let options = TlsOptions {
+        ca_certs: vec![write_pem(&directory, "ca.pem", &made.cert.pem())],
+        keypairs: vec![options::KeyPair {
+            key_file: write_pem(&directory, "client.key", &key),
+            cert_file: write_pem(&directory, "client.pem", &made.cert.pem()),
+        }],
+        ..TlsOptions::default()
+    };
+    let path = |name: &str| format!("{:?}", directory.path().join(name));
+    let tls = Tls::load(options.clone(), "[::1]", Version::Http1).unwrap();
+    let expected = format!(
+        "Tls {{ options: TlsOptions {{ ca_certs: [{ca}], system_roots: false, keypairs: [KeyPair \
+         {{ key_file: {key}, cert_file: {cert} }}], server_name: None }}, name: \
+         IpAddress(V6(Ipv6Addr([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]))), generation: \
+         0, .. }}",
+        ca = path("ca.pem"),
+        key = path("client.key"),
+        cert = path("client.pem"),
+    );
+    assert_eq!(format!("{tls:?}"), expected);
+    let files = Files::read(&options);
+    let expected = format!("[{}, {}, {}]", path("ca.pem"), path("client.key"), path("client.pem"));
+    assert_eq!(format!("{files:?}"), expected);
+    let identities = format!("{:?}", tls.current.load().identities);
+    assert_eq!(identities, "Identities { len: 1, .. }");
+}
+
+/// Runs itself again, because the environment is that of a process.
+#[test]
+fn the_authorities_of_the_system_count_beside_others_if_they_are_wanted() {
+    const NAME: &str =
+        "sink::tls::tests::the_authorities_of_the_system_count_beside_others_if_they_are_wanted";
+    let directory = TempDir::new().unwrap();
+    let ours = authority("ours");
+    let ours = write_pem(&directory, "ours.pem", &ours.pem());
+    let Some(system) = env::var_os(SYSTEM) else {
+        let system = authority("system").pem() + &authority("other").pem();
+        let system = write_pem(&directory, "system.pem", &system);
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env_remove("SSL_CERT_DIR")
+            .env("SSL_CERT_FILE", &system)
+            .env(SYSTEM, &system)
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{output}");
+        return;
+    };
+    let rows = [
+        (vec![], false, 2, "those of the system, as nobody else is named"),
+        (vec![ours.clone()], false, 1, "named authorities replace them"),
+        (vec![ours.clone()], true, 3, "unless the system's are wanted, too"),
+        (vec![ours.clone(), Path::new(&system).to_owned()], false, 3, "several in a file"),
+    ];
+    for (ca_certs, system_roots, expected, why) in rows {
+        let options = TlsOptions { ca_certs, system_roots, ..TlsOptions::default() };
+        let mut problems = Vec::new();
+        let roots = roots(&options, &Files::read(&options), &mut problems);
+        assert_eq!((roots.len(), problems), (expected, Vec::<String>::new()), "{why}");
+    }
+}
+
+const SYSTEM: &str = "TOWER_OTLP_TEST_SYSTEM";

@@ -1,0 +1,35 @@
+//! TLS to collectors: who is believed, who is not, and what the operator reads.
+
+mod changes;
+mod files;
+mod nginx;
+mod refusals;
+mod system;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tempfile::TempDir;
+use tower_otlp::{TracingService, TracingServiceConfig};
+
+use super::collector::Collector;
+use super::logs::Log;
+use super::script::Script;
+use super::{LONG, serve, settled};
+use crate::support::pki::{Authority, Identity, Server};
+
+/// The schemes, with and without TLS, and the rest of the URL behind the port.
+const SCHEMES: [(&str, &str, &str); 2] = [("grpcs", "grpc", ""), ("https", "http", "/v1/traces")];
+
+/// A configuration that records all requests.
+fn to(url: &str) -> TracingServiceConfig {
+    TracingServiceConfig::new(url.parse().unwrap()).sampling_rate_per_million(1_000_000)
+}
+
+/// Writes a file and says where.
+fn file(directory: &TempDir, name: &str, content: &str) -> PathBuf {
+    let path = directory.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
