@@ -151,19 +151,20 @@ impl<'a> Settings<'a> {
     }
 
     /// Empty means the certificate authorities of the system.
-    #[cfg(any(test, feature = "_client"))]
     pub(crate) fn ca_certs(self) -> &'a [PathBuf] {
         &self.config.ca_certs
     }
 
-    #[cfg(any(test, feature = "_client"))]
     pub(crate) fn keypairs(self) -> &'a [KeyPair] {
         &self.config.keypairs
     }
 
     /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
     /// are configured.
-    #[cfg(any(test, feature = "_client"))]
+    #[cfg_attr(
+        not(any(test, feature = "_client")),
+        expect(dead_code, reason = "nobody is connected to")
+    )]
     pub(crate) fn uses_tls(self) -> bool {
         let has_certificates = !self.ca_certs().is_empty() || !self.keypairs().is_empty();
         match self.exporter_url.target() {
