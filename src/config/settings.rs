@@ -115,7 +115,10 @@ impl<'a> Settings<'a> {
 
     /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
     /// are configured.
-    #[cfg(any(test, feature = "_client"))]
+    #[cfg_attr(
+        not(any(test, feature = "_client")),
+        expect(dead_code, reason = "nobody is connected to")
+    )]
     pub(crate) fn uses_tls(self) -> bool {
         let exporter = &self.config.exporter;
         match self.exporter_url.target() {

@@ -6,7 +6,7 @@ use std::process::Command;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use tempfile::TempDir;
 
@@ -50,7 +50,8 @@ fn the_first_certificate_is_shown_that_the_collector_may_believe() {
     let (of_b, second) = identity(&b, &rcgen::PKCS_ED25519);
     let identities = Identities::new(vec![first, second]);
     let [a, b, c] = [&a, &b, &c].map(name_of);
-    let rows: [(&[&[u8]], &[S], _, &str); 7] = [
+    type Row<'a> = (&'a [&'a [u8]], &'a [S], Option<&'a CertificateDer<'static>>, &'a str);
+    let rows: [Row<'_>; 7] = [
         (&[&a], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_a), "the first fits"),
         (&[&b], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_b), "the second fits"),
         (&[&b, &a], &[S::ED25519, S::ECDSA_NISTP256_SHA256], Some(&of_a), "both do"),
@@ -125,7 +126,7 @@ fn the_authorities_of_the_system_count_beside_others_if_they_are_wanted() {
         (vec![], false, 2, "those of the system, as nobody else is named"),
         (vec![ours.clone()], false, 1, "named authorities replace them"),
         (vec![ours.clone()], true, 3, "unless the system's are wanted, too"),
-        (vec![ours.clone(), Path::new(&system).to_owned()], false, 3, "several in a file"),
+        (vec![ours, Path::new(&system).to_owned()], false, 3, "several in a file"),
     ];
     for (ca_certs, system_roots, expected, why) in rows {
         let options = TlsOptions { ca_certs, system_roots, ..TlsOptions::default() };

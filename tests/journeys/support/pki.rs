@@ -50,18 +50,18 @@ impl Authority {
 
     /// A server's certificate for these names and addresses.
     pub(crate) fn server(&self, names: &[&str]) -> Identity {
-        self.issue(server(names))
+        self.issue(&server(names))
     }
 
     pub(crate) fn client(&self, name: &str) -> Identity {
-        self.issue(client(name))
+        self.issue(&client(name))
     }
 
-    pub(crate) fn issue(&self, params: CertificateParams) -> Identity {
+    pub(crate) fn issue(&self, params: &CertificateParams) -> Identity {
         self.sign(params, key())
     }
 
-    pub(crate) fn sign(&self, params: CertificateParams, key: KeyPair) -> Identity {
+    pub(crate) fn sign(&self, params: &CertificateParams, key: KeyPair) -> Identity {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let mut chain = vec![certificate.der().clone()];
         chain.extend(self.chain.iter().cloned());

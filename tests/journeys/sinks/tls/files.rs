@@ -23,7 +23,7 @@ fn client_keys_are_read_in_every_form() {
     let parameters = pem("EC PARAMETERS", b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07");
     let other = |algorithm| {
         let key = KeyPair::generate_for(algorithm).unwrap();
-        let identity = authority.sign(pki::client("client"), key);
+        let identity = authority.sign(&pki::client("client"), key);
         (identity.key.serialize_pem(), identity.pem())
     };
     let (p384, ed25519) = (other(&PKCS_ECDSA_P384_SHA384), other(&PKCS_ED25519));

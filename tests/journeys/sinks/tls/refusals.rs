@@ -37,13 +37,13 @@ fn every_refusal_is_one_line_that_names_its_reason() {
     let strange = stranger.client("client").write(directory.path(), "strange");
     let mut params = pki::client("client");
     params.not_after = date_time_ymd(2001, 2, 28);
-    let expired_client = authority.issue(params).write(directory.path(), "expired");
+    let expired_client = authority.issue(&params).write(directory.path(), "expired");
 
     let good = authority.server(&[HOST]);
     let with = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
         let mut params = pki::server(&[HOST]);
         change(&mut params);
-        Server::new(&authority.issue(params)).config()
+        Server::new(&authority.issue(&params)).config()
     };
     let mutual = |versions| {
         Server { clients_of: &[authority.der()], versions, ..Server::new(&good) }.config()
