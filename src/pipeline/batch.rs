@@ -1,9 +1,6 @@
-//! What is handed to a sink, and what the sink answers.
+//! What is handed to a sink.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -172,45 +169,6 @@ impl Batch {
         out.extend_from_slice(scope);
         out
     }
-}
-
-/// What a sink says of one batch.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// The backend has all of it, but for `rejected` spans; `message` is what it said about it.
-    Delivered { rejected: u64, message: String },
-    /// The backend has none of it, or nobody knows.
-    Failed(Failure),
-}
-
-impl Outcome {
-    pub(crate) const DELIVERED: Self = Self::Delivered { rejected: 0, message: String::new() };
-}
-
-/// Why an export failed, in the operator's words.
-#[derive(Debug)]
-pub(crate) struct Failure(pub(crate) String);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The way out of the process.
-///
-/// Called on the worker's runtime, where telemetry is suppressed. An implementation bounds its
-/// own time and memory whatever its peer does, and must not block the thread.
-pub(crate) trait Sink: Send + Sync {
-    /// How many exports may be under way at once.
-    fn concurrency(&self) -> usize {
-        8
-    }
-
-    fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
-
-    /// Where the spans go, as the operator wrote it.
-    fn target(&self) -> &str;
 }
 
 /// Field of an OTLP `ExportTraceServiceRequest`.

@@ -13,6 +13,7 @@ mod batch;
 mod buffer;
 mod ledger;
 mod options;
+mod outcome;
 mod queue;
 mod report;
 mod worker;
@@ -24,11 +25,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, SharedResource, Sink};
+pub(crate) use batch::{Batch, BatchLimits, Scope, SharedResource};
 pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
 pub use options::WhenFull;
 pub(crate) use options::{PipelineOptions, RetryPolicy};
+pub(crate) use outcome::{Failure, Outcome, Sink, Then};
 pub(crate) use report::warn;
 #[cfg(feature = "opentelemetry-sdk")]
 pub(crate) use worker::is_exporter;

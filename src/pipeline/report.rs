@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::Outcome;
 use super::ledger::Stats;
+use super::outcome::Outcome;
 
 /// How exporting has been going, as far as it was said.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Report {
                 return;
             }
             Outcome::Delivered { message, .. } => message,
-            Outcome::Failed(failure) => &failure.0,
+            Outcome::Failed(failure) => &failure.reason,
         };
         // Another trouble is news, the same one is not. What is not said now for being too much
         // is still news later.

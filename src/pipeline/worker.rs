@@ -23,8 +23,9 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::batch::{Batch, BatchLimits, Outcome, Sink};
+use super::batch::{Batch, BatchLimits};
 use super::buffer::Intake;
+use super::outcome::{Outcome, Sink};
 use super::queue::Queue;
 use super::report::Report;
 

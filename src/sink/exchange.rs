@@ -80,8 +80,8 @@ pub(super) fn client(version: Version, options: &ExportOptions) -> HttpClient {
 ///
 /// # Errors
 ///
-/// When there is no connection, no complete answer in time, or one of more than
-/// [`MAX_ANSWER`] bytes.
+/// When there is no connection, no complete answer in time, or one of more than [`MAX_ANSWER`]
+/// bytes. All but the last may pass, and that, too, where the status of the answer says so.
 pub(super) async fn exchange(
     client: &HttpClient,
     mut request: Request<Pieces>,
@@ -90,15 +90,16 @@ pub(super) async fn exchange(
     let answer = match timeout(client.timeout, attempt(client, request)).await {
         Ok(answer) => answer,
         Err(_) => {
-            Err(Failure(format!("no complete answer within {} s", client.timeout.as_secs_f64())))
+            let limit = client.timeout.as_secs_f64();
+            Err(Failure::for_now(format!("no complete answer within {limit} s")))
         }
     };
-    if let Err(Failure(reason)) = &answer {
+    if let Err(failure) = &answer {
         match connection.connection_metadata().as_ref() {
             // What did not answer well may never do so again, and HTTP/2 would send it all that
             // comes.
             Some(connected) => connected.poison(),
-            None => *client.unconnected() = Some(reason.clone()),
+            None => *client.unconnected() = Some(failure.reason.clone()),
         }
     }
     answer
@@ -106,7 +107,7 @@ pub(super) async fn exchange(
 
 async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {
     let response = client.client.request(request).await.map_err(|error| {
-        Failure(if !error.is_connect() {
+        Failure::for_now(if !error.is_connect() {
             explain(&error)
         } else if has_cause::<io::Error>(&error) {
             format!("cannot connect: {}", root_cause(&error))
@@ -121,11 +122,14 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
         Answer { status: head.status, headers: head.headers, body: Vec::new(), trailers: None };
     let mut body = pin!(body);
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Failure(explain(&error)))?;
+        let frame = frame.map_err(|error| Failure::for_now(explain(&error)))?;
         match frame.into_data() {
             Ok(data) => {
                 if answer.body.len() + data.len() > MAX_ANSWER {
-                    return Err(Failure(format!("the answer is larger than {MAX_ANSWER} bytes")));
+                    let reason = format!("the answer is larger than {MAX_ANSWER} bytes");
+                    let failure =
+                        if may_pass(head.status) { Failure::for_now } else { Failure::for_good };
+                    return Err(failure(reason));
                 }
                 answer.body.extend_from_slice(&data);
             }
@@ -133,6 +137,12 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
         }
     }
     Ok(answer)
+}
+
+/// Whether the same request may be answered well later (OTLP, "Failures"; for gRPC, "HTTP to gRPC
+/// Status Code Mapping").
+pub(super) fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
 fn has_cause<E: Error + 'static>(error: &dyn Error) -> bool {

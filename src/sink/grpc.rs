@@ -7,13 +7,15 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 
+use super::delay;
 use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
 use super::options::ExportOptions;
 use super::partial;
+use super::retry_info::retry_delay;
 use crate::grpc_status::{self, GrpcStatus};
-use crate::pipeline::{Batch, Failure, Outcome, Sink};
+use crate::pipeline::{Batch, Failure, Outcome, Sink, Then};
 
 /// Exports to the OTLP `TraceService` of a collector.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Sink for GrpcSink {
 
 /// The head of an uncompressed gRPC message.
 fn frame_head(len: usize) -> Result<Bytes, Failure> {
-    let len = u32::try_from(len).map_err(|_| Failure("the request is above 4 GiB".to_owned()))?;
+    let len = u32::try_from(len).map_err(|_| Failure::too_large("the request is above 4 GiB"))?;
     let mut head = vec![0; 5];
     head[1..].copy_from_slice(&len.to_be_bytes());
     Ok(head.into())
@@ -80,15 +82,20 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         .flatten()
         .find_map(|headers| GrpcStatus::from_headers(headers).map(|status| (status, headers)));
     let Some((status, headers)) = told else {
-        return Err(Failure(if answer.status == StatusCode::OK {
-            "the answer has no grpc-status: is this an OTLP/gRPC port?".to_owned()
+        return Err(if answer.status == StatusCode::OK {
+            Failure::for_good("the answer has no grpc-status: is this an OTLP/gRPC port?")
         } else {
-            format!("answered HTTP {}: is this an OTLP/gRPC port?", answer.status)
-        }));
+            let reason = format!("answered HTTP {}: is this an OTLP/gRPC port?", answer.status);
+            Failure { reason, then: delay::then(answer.status, &answer.headers) }
+        });
     };
     if status != GrpcStatus::OK {
-        let message = quote(&grpc_status::message(headers));
-        return Err(Failure(format!("refused with {}: {message}", status.name())));
+        let message = grpc_status::message(headers);
+        let then = then(status, &message, headers);
+        return Err(Failure {
+            reason: format!("refused with {}: {}", status.name(), quote(&message)),
+            then,
+        });
     }
     let response = match &answer.body[..] {
         [] => &[][..],
@@ -97,9 +104,34 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         {
             message
         }
-        _ => return Err(Failure("the answer is not one uncompressed gRPC message".to_owned())),
+        _ => return Err(Failure::for_good("the answer is not one uncompressed gRPC message")),
     };
-    partial::outcome(response).map_err(|error| Failure(format!("the answer is {error}")))
+    partial::outcome(response).map_err(|error| Failure::for_good(format!("the answer is {error}")))
+}
+
+/// What OTLP says of a status, but for what receivers say of a message that is too large for them:
+/// some have OUT_OF_RANGE for it, which by OTLP may pass, and will not.
+fn then(status: GrpcStatus, message: &str, headers: &HeaderMap) -> Then {
+    let asked = retry_delay(headers);
+    match status.name() {
+        "RESOURCE_EXHAUSTED" if asked.is_some() => Then::TryAgain { asked },
+        "RESOURCE_EXHAUSTED" | "OUT_OF_RANGE" if is_about_size(message) => Then::Split,
+        "CANCELLED" | "DEADLINE_EXCEEDED" | "ABORTED" | "OUT_OF_RANGE" | "UNAVAILABLE"
+        | "DATA_LOSS" => Then::TryAgain { asked },
+        _ => Then::GiveUp,
+    }
+}
+
+/// Whether a receiver says that a message is above its limit. There is no code for it, and each
+/// implementation of gRPC has its own words.
+fn is_about_size(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let says = |words: &str| message.contains(words);
+    says("larger than max")
+        || says("length too large")
+        || says("message too large")
+        || says("size limit")
+        || says("message") && says("exceed") && says("maximum") && says("size")
 }
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -197,6 +229,69 @@ mod tests {
                 Ok(Outcome::Failed(failure)) | Err(failure) => Err(failure.to_string()),
             };
             assert_eq!(found, expected.map_err(str::to_owned), "{why}");
+        }
+    }
+
+    #[test]
+    fn retryable_codes_are_exactly_those_of_otlp() {
+        let again = Then::TryAgain { asked: None };
+        for code in 1..=16 {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from(code));
+            let expected =
+                if [1, 4, 10, 11, 14, 15].contains(&code) { again } else { Then::GiveUp };
+            let status = GrpcStatus::from_headers(&headers).unwrap();
+            assert_eq!(then(status, "no room", &headers), expected, "{}", status.name());
+
+            // RetryInfo of two seconds.
+            let details = "GjAKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SBAoCCAI";
+            headers.insert("grpc-status-details-bin", HeaderValue::from_static(details));
+            let expected = if [1, 4, 8, 10, 11, 14, 15].contains(&code) {
+                Then::TryAgain { asked: Some(std::time::Duration::from_secs(2)) }
+            } else {
+                Then::GiveUp
+            };
+            assert_eq!(then(status, "no room", &headers), expected, "{}", status.name());
+        }
+    }
+
+    #[test]
+    fn message_too_large_is_told_by_words_and_split() {
+        const EXHAUSTED: &str = "8";
+        const OUT_OF_RANGE: &str = "11";
+        let again = Then::TryAgain { asked: None };
+        let rows = [
+            (
+                OUT_OF_RANGE,
+                "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+                Then::Split,
+                "tonic",
+            ),
+            (
+                EXHAUSTED,
+                "Error decompressing: size limit, of 4 bytes, exceeded while decompressing message",
+                Then::Split,
+                "tonic, of a compressed message",
+            ),
+            (EXHAUSTED, "grpc: received message larger than max (5 vs. 4)", Then::Split, "Go"),
+            (EXHAUSTED, "Received message larger than max (5 vs. 4)", Then::Split, "C, JavaScript"),
+            (EXHAUSTED, "gRPC message exceeds maximum size 4: 5", Then::Split, "Java"),
+            (
+                EXHAUSTED,
+                "Received message exceeds the maximum configured message size.",
+                Then::Split,
+                "C#",
+            ),
+            (EXHAUSTED, "quota exceeded: maximum rate", Then::GiveUp, "a quota is no size"),
+            (EXHAUSTED, "", Then::GiveUp, "no words"),
+            (OUT_OF_RANGE, "", again, "no words"),
+            ("3", "message larger than max", Then::GiveUp, "another status"),
+        ];
+        for (code, message, expected, why) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from_static(code));
+            let status = GrpcStatus::from_headers(&headers).unwrap();
+            assert_eq!(then(status, message, &headers), expected, "{why}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use http::{HeaderValue, Method, Request, Uri, header};
 
+use super::delay;
 use super::exchange::{Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote};
 use super::options::ExportOptions;
 use super::partial;
@@ -69,18 +70,19 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
     // OTLP's success is 200. Other kinds of it are success, too: whoever says 202 has the spans.
     if !answer.status.is_success() {
         let message = if is(PROTOBUF) { status_message(&answer.body) } else { String::new() };
-        return Err(Failure(if message.is_empty() {
+        let reason = if message.is_empty() {
             format!("answered HTTP {}", answer.status)
         } else {
             format!("answered HTTP {}: {message}", answer.status)
-        }));
+        };
+        return Err(Failure { reason, then: delay::then(answer.status, &answer.headers) });
     }
     if answer.body.is_empty() {
         return Ok(Outcome::DELIVERED);
     }
     if is(PROTOBUF) {
         return partial::outcome(&answer.body)
-            .map_err(|error| Failure(format!("the answer is {error}")));
+            .map_err(|error| Failure::for_good(format!("the answer is {error}")));
     }
     let said = |text: &[u8]| quote(&String::from_utf8_lossy(text));
     if is("application/json") {
@@ -88,7 +90,8 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         let message = if answer.body == b"{}" { String::new() } else { said(&answer.body) };
         return Ok(Outcome::Delivered { rejected: 0, message });
     }
-    Err(Failure(format!("answered with {}: is this an OTLP/HTTP port?", said(content_type))))
+    let reason = format!("answered with {}: is this an OTLP/HTTP port?", said(content_type));
+    Err(Failure::for_good(reason))
 }
 
 /// The message of a `google.rpc.Status`, as far as it is one.

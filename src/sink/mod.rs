@@ -9,6 +9,8 @@
 //! Whatever a peer answers, an exchange with it ends: after its deadline, or its 64 KiB.
 
 #[cfg(feature = "_client")]
+mod delay;
+#[cfg(feature = "_client")]
 mod exchange;
 #[cfg(feature = "file")]
 pub(crate) mod file;
@@ -20,6 +22,8 @@ pub(crate) mod memory;
 mod options;
 #[cfg(feature = "_client")]
 mod partial;
+#[cfg(feature = "grpc")]
+mod retry_info;
 
 pub use self::options::Compression;
 #[cfg(feature = "_client")]

@@ -328,7 +328,7 @@ impl Sink for Keep {
             Answer::Rejected => {
                 Outcome::Delivered { rejected: batch.spans(), message: "no".into() }
             }
-            Answer::Failed => Outcome::Failed(Failure("no".into())),
+            Answer::Failed => Outcome::Failed(Failure::for_good("no")),
             Answer::Never => return Box::pin(pending()),
         };
         Box::pin(ready(outcome))

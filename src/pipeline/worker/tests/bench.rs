@@ -10,9 +10,10 @@ use futures_util::future::join;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::super::batch::{Batch, BatchLimits, Failure, Outcome, Scope, Sink};
+use super::super::super::batch::{Batch, BatchLimits, Scope};
 use super::super::super::buffer::{BufferLimits, Intake};
 use super::super::super::ledger::Stats;
+use super::super::super::outcome::{Failure, Outcome, Sink};
 use super::super::{Command, Drain, Worker};
 
 /// Runs a worker while `test` does, and until it ends by itself. It does so when the test lets go
@@ -211,7 +212,7 @@ impl Answer {
     }
 
     pub(super) fn failed() -> Self {
-        Self::Outcome(Outcome::Failed(Failure("connection refused".into())))
+        Self::Outcome(Outcome::Failed(Failure::for_good("connection refused")))
     }
 }
 

@@ -21,7 +21,7 @@ async fn only_a_change_is_logged() {
     const AGAIN: &str = "INFO grpc://collector:4317 takes spans again";
     const REJECTED: &str = "WARN grpc://collector:4317 rejected 1 of 2 spans: no room";
     const OTHER: fn() -> Answer =
-        || Answer::Outcome(Outcome::Failed(Failure("refused with UNAUTHENTICATED".into())));
+        || Answer::Outcome(Outcome::Failed(Failure::for_good("refused with UNAUTHENTICATED")));
     const CANNOT_OTHER: &str = "WARN cannot export to grpc://collector:4317: refused with \
          UNAUTHENTICATED; spans lost: 2, and further ones until this is over";
     const RESTARTED: &str = "ERROR the span exporter panicked and was restarted: a bug";
