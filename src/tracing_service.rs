@@ -19,7 +19,9 @@ use crate::config::{Settings, Target, TracingServiceConfig, env};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
-use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
+use crate::pipeline::{
+    self, BatchLimits, BufferLimits, Intake, Pipeline, PipelineOptions, Scope, Sink, Stats,
+};
 use crate::record::{Capture, RecordedSpan, SpanLimits, encode_scope};
 use crate::sampling::{Sampler, Sampling, SamplingRate};
 use crate::sink;
@@ -77,8 +79,7 @@ impl TracingServiceConfig {
                  will be recorded, only requests whose caller has sampled them",
             ));
         }
-        let limits = (BufferLimits::default(), BatchLimits::default());
-        TracingService::run(settings, service_name, sink, limits)
+        TracingService::run(settings, service_name, sink, PipelineOptions::default())
     }
 
     /// Starts a tracing service whose spans go to the test that calls this, with whatever else
@@ -94,12 +95,12 @@ impl TracingServiceConfig {
         let (sink, received) = sink::memory::MemorySink::new();
         // Each span goes out as it ends, in the order in which they do: a test waits for spans,
         // not for batches.
-        let buffer = BufferLimits { chunk_spans: 1, ..BufferLimits::default() };
-        let limits = (buffer, BatchLimits { spans: 1, ..BatchLimits::default() });
+        let batch = BatchLimits { spans: 1, ..BatchLimits::default() };
+        let options = PipelineOptions { batch, ..PipelineOptions::default() };
         // Unused, but a configuration without one is refused.
         let unused = "localhost".parse().expect("a host is an exporter URL");
         let service = match self.exporter_url(unused).check()? {
-            Some(settings) => TracingService::run(settings, service_name, Box::new(sink), limits)?,
+            Some(settings) => TracingService::run(settings, service_name, Box::new(sink), options)?,
             None => TracingService::disabled(),
         };
         Ok((service, InMemorySpans { received }))
@@ -161,10 +162,10 @@ impl TracingService {
         settings: Settings<'_>,
         service_name: &str,
         sink: Box<dyn Sink>,
-        (buffer, batch): (BufferLimits, BatchLimits),
+        options: PipelineOptions,
     ) -> Result<Self, StartError> {
         let hold = settings.wait_for_resource_attributes();
-        let pipeline = Pipeline::start(sink, buffer, batch, hold).map_err(StartError::Thread)?;
+        let pipeline = Pipeline::start(sink, options, hold).map_err(StartError::Thread)?;
         let resource = Resource::detect(settings, service_name, &|variable| {
             env::process(variable).unwrap_or_else(|wrong| {
                 pipeline::warn(format_args!("{wrong}"));
@@ -261,7 +262,8 @@ impl Drop for TracingService {
         if let Some(pipeline) = self.pipeline.take() {
             pipeline::warn(format_args!(
                 "a tracing service was dropped without shutdown: spans that end from now on are \
-                 lost",
+                 lost, and so is what is pending if the program ends before it is exported; {}",
+                self.stats(),
             ));
             pipeline.shutdown_detached(DEADLINE_WHEN_DROPPED);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Intake::push ─► shard ─► sealed chunks ─► Worker: Batch ─► Sink ─► Outcome ─► Ledger
-//!  any thread      512 spans, 256 KiB or 1 s     own thread, 8 at once
+//!  any thread      512 spans, 256 KiB or 1 s    own thread ◄── again, or in halves
 //! ```
 //!
 //! The worker has a thread and a runtime of its own. Nothing here needs, or can block, the
@@ -16,6 +16,7 @@ mod options;
 mod outcome;
 mod queue;
 mod report;
+mod retry;
 mod worker;
 
 use std::io;
@@ -52,13 +53,12 @@ impl Pipeline {
     /// When the operating system refuses a thread or an event queue.
     pub(crate) fn start(
         sink: Box<dyn Sink>,
-        buffer: BufferLimits,
-        batch: BatchLimits,
+        options: PipelineOptions,
         hold: Option<Duration>,
     ) -> io::Result<Self> {
-        let intake = Arc::new(Intake::new(buffer));
+        let intake = Arc::new(Intake::new(options.buffer()));
         let (commands, inbox) = mpsc::unbounded_channel();
-        Worker::new(Arc::clone(&intake), sink, batch, inbox, hold.map(from_now)).spawn()?;
+        Worker::new(Arc::clone(&intake), sink, options, inbox, hold.map(from_now)).spawn()?;
         Ok(Self { intake, commands })
     }
 

@@ -12,9 +12,9 @@ use super::batch::Batch;
 /// Called on the worker's runtime, where telemetry is suppressed. An implementation bounds its
 /// own time and memory whatever its peer does, and must not block the thread.
 pub(crate) trait Sink: Send + Sync {
-    /// How many exports may be under way at once.
+    /// How many exports may be under way at once, however many the operator allows.
     fn concurrency(&self) -> usize {
-        8
+        usize::MAX
     }
 
     fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
