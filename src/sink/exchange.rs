@@ -67,7 +67,12 @@ pub(super) fn client(version: Version, options: &ExportOptions) -> HttpClient {
         #[cfg(feature = "http")]
         Version::Http1 => builder.pool_max_idle_per_host(8).http1_max_buf_size(MAX_ANSWER),
         #[cfg(feature = "grpc")]
-        Version::Http2 => builder.http2_only(true).http2_max_header_list_size(MAX_ANSWER as u32),
+        Version::Http2 => builder
+            .http2_only(true)
+            .http2_max_header_list_size(MAX_ANSWER as u32)
+            .http2_keep_alive_interval(options.timeout.max(PING))
+            .http2_keep_alive_timeout(PONG)
+            .http2_keep_alive_while_idle(true),
     };
     HttpClient {
         client: builder.build(connector),
@@ -221,5 +226,13 @@ impl Body for Pieces {
 pub(super) const USER_AGENT: &str = concat!("tower-otlp/", env!("CARGO_PKG_VERSION"), " (Rust)");
 /// Idle connections are not kept for longer: what lies between may have forgotten them.
 const IDLE: Duration = Duration::from_secs(30);
+/// A connection that is silent for so long is asked whether it is still there, also while it is
+/// idle: what lies between does not always say that it has forgotten it. Not more than once in an
+/// attempt, for gRPC servers take the third ping that they get between two answers for a flood.
+#[cfg(feature = "grpc")]
+const PING: Duration = Duration::from_secs(10);
+/// How long the answer may take.
+#[cfg(feature = "grpc")]
+const PONG: Duration = Duration::from_secs(5);
 /// An OTLP answer is a few bytes; one with an error, a few hundred.
 const MAX_ANSWER: usize = 64 << 10;

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -21,6 +22,8 @@ use crate::pipeline::{Batch, Failure, Outcome, Sink, Then};
 #[derive(Debug)]
 pub(crate) struct GrpcSink {
     client: HttpClient,
+    /// As `grpc-timeout` has it, so that a server does not work for what nobody waits for.
+    timeout: HeaderValue,
     uri: Uri,
     target: String,
 }
@@ -38,7 +41,8 @@ impl GrpcSink {
     ) -> Result<Self, http::Error> {
         let uri =
             Uri::builder().scheme("http").authority(authority).path_and_query(EXPORT).build()?;
-        Ok(Self { client: client(Version::Http2, options), uri, target })
+        let timeout = grpc_timeout(options.timeout);
+        Ok(Self { client: client(Version::Http2, options), timeout, uri, target })
     }
 
     async fn call(&self, batch: &Batch) -> Result<Outcome, Failure> {
@@ -51,6 +55,7 @@ impl GrpcSink {
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert("grpc-timeout", self.timeout.clone());
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         read(&exchange(&self.client, request).await?)
     }
@@ -64,6 +69,18 @@ impl Sink for GrpcSink {
     fn target(&self) -> &str {
         &self.target
     }
+}
+
+/// A timeout in the finest unit of which it takes no more than eight digits (gRPC over HTTP2,
+/// "Timeout").
+fn grpc_timeout(timeout: Duration) -> HeaderValue {
+    const LONGEST: u128 = 99_999_999;
+    let nanos = timeout.as_nanos();
+    let units = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S')];
+    let fits = units.into_iter().find(|&(unit, _)| nanos / unit <= LONGEST);
+    let (unit, name) = fits.unwrap_or((3_600_000_000_000, 'H'));
+    let text = format!("{}{name}", (nanos / unit).min(LONGEST));
+    HeaderValue::try_from(text).expect("digits and a letter make a header value")
 }
 
 /// The head of an uncompressed gRPC message.
@@ -247,7 +264,7 @@ mod tests {
             let details = "GjAKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SBAoCCAI";
             headers.insert("grpc-status-details-bin", HeaderValue::from_static(details));
             let expected = if [1, 4, 8, 10, 11, 14, 15].contains(&code) {
-                Then::TryAgain { asked: Some(std::time::Duration::from_secs(2)) }
+                Then::TryAgain { asked: Some(Duration::from_secs(2)) }
             } else {
                 Then::GiveUp
             };
@@ -292,6 +309,23 @@ mod tests {
             headers.insert("grpc-status", HeaderValue::from_static(code));
             let status = GrpcStatus::from_headers(&headers).unwrap();
             assert_eq!(then(status, message, &headers), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_told_in_eight_digits_and_a_unit() {
+        let rows = [
+            (Duration::from_secs(10), "10000000u"),
+            (Duration::from_millis(1500), "1500000u"),
+            (Duration::from_nanos(99_999_999), "99999999n"),
+            (Duration::from_secs(100), "100000m"),
+            (Duration::from_secs(100_000), "100000S"),
+            (Duration::from_secs(360_000_000), "100000H"),
+            (Duration::MAX, "99999999H"),
+            (Duration::ZERO, "0n"),
+        ];
+        for (timeout, expected) in rows {
+            assert_eq!(grpc_timeout(timeout), expected);
         }
     }
 

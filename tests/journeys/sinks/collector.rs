@@ -236,7 +236,7 @@ impl Shared {
         };
         self.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
         self.arrived.notify_all();
-        let answer = self.next_answer(is_grpc).await;
+        let answer = self.next_answer(is_grpc, body.len()).await;
         self.count_as_played();
 
         let mut response = Response::new(ScriptedBody {
@@ -251,14 +251,22 @@ impl Shared {
     }
 
     /// Waits while the script is silence.
-    async fn next_answer(&self, is_grpc: bool) -> Answer {
+    async fn next_answer(&self, is_grpc: bool, len: usize) -> Answer {
         let mut script = self.script.subscribe();
         let is_answer = |script: &Script| !matches!(script, Script::Silence | Script::Wire(_));
         let script = script.wait_for(is_answer).await.expect("the sender is here").clone();
         let response = match script {
             Script::Answer(answer) => return *answer,
+            Script::UpTo(most, answer) if len > most => return *answer,
+            Script::First(requests, answer) if self.played.load(Ordering::Relaxed) < requests => {
+                return *answer;
+            }
             Script::Partial(rejected, text) => partial(rejected, text),
-            Script::Ok | Script::Silence | Script::Wire(_) => Vec::new(),
+            Script::Ok
+            | Script::UpTo(..)
+            | Script::First(..)
+            | Script::Silence
+            | Script::Wire(_) => Vec::new(),
         };
         if is_grpc {
             Answer::grpc("0").body(message(0, &response))

@@ -82,7 +82,7 @@ fn a_service_that_is_dropped_while_spans_are_held_ends_and_says_what_is_lost() {
     let ill = Collector::start(Answer::grpc("13"));
     // Numbers of spans by which the lines are known.
     let rows = [
-        (refused, 1231, "dropped 1231 (export failed 1231), pending 0", "nobody is there"),
+        (refused, 1231, "dropped 1231 (shut down 1231), pending 0", "nobody is there"),
         (ill.grpc_url(), 1237, "dropped 1237 (export failed 1237), pending 0", "all is refused"),
         (silent.grpc_url(), 1249, "dropped 1249 (shut down 1249), pending 0", "no answer"),
     ];

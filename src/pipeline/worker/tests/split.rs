@@ -146,14 +146,13 @@ async fn a_peer_that_takes_no_large_requests_is_sent_smaller_ones_from_then_on()
     let mut outbox = Outbox::new(&PipelineOptions { batch, ..PipelineOptions::default() });
     let now = Instant::now();
     // The peer takes 100 KiB.
-    let mut refused = Vec::new();
-    for _ in 0..3 {
+    let mut refused = [0; 3];
+    for refused in &mut refused {
         end(2000);
         intake.take_sealed().into_iter().for_each(|chunk| outbox.push(chunk));
-        refused.push(0);
         while let Some(export) = outbox.next(now, false) {
             if export.batch.len() > 100 * KIB {
-                *refused.last_mut().unwrap() += 1;
+                *refused += 1;
                 outbox.split(export).unwrap();
             } else {
                 export.batch.into_claims().for_each(|claim| claim.deliver(0));
