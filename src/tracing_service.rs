@@ -218,7 +218,8 @@ impl TracingService {
     }
 
     /// Waits until every span that has ended before this call is delivered or lost, or the
-    /// deadline has passed: then some are still `pending`.
+    /// deadline has passed: then some are still `pending`. What waits to be tried again is tried
+    /// now, and again until then.
     ///
     /// Needs no particular runtime, not even a tokio one.
     pub async fn flush(&self, deadline: Duration) -> Stats {
@@ -240,6 +241,9 @@ impl TracingService {
     /// Ends the tracing service: takes no more spans, waits for those on their way until the
     /// deadline, and returns where each one ended. None is `pending` then: what could not be
     /// exported in time is counted as dropped, and so is every span that ends later.
+    ///
+    /// What waits to be tried again, because the backend is away, has one last attempt, and at
+    /// once: with a backend that refuses connections, nobody waits for the deadline.
     pub async fn shutdown(mut self, deadline: Duration) -> Stats {
         match self.pipeline.take() {
             Some(pipeline) => pipeline.shutdown(deadline).await,

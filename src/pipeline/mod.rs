@@ -31,7 +31,9 @@ pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
 pub use options::WhenFull;
 pub(crate) use options::{PipelineOptions, RetryPolicy};
-pub(crate) use outcome::{Failure, Outcome, Sink, Then};
+#[cfg(feature = "_client")]
+pub(crate) use outcome::Then;
+pub(crate) use outcome::{Failure, Outcome, Sink};
 pub(crate) use report::warn;
 #[cfg(feature = "opentelemetry-sdk")]
 pub(crate) use worker::is_exporter;

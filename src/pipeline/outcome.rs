@@ -45,6 +45,10 @@ pub(crate) struct Failure {
 
 /// What may still be tried with a batch that could not be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(feature = "_client", test)),
+    expect(dead_code, reason = "only a peer can find a request too large, or be away")
+)]
 pub(crate) enum Then {
     /// Nothing: it would fail again.
     GiveUp,
@@ -61,12 +65,13 @@ impl Failure {
     }
 
     /// One that may pass.
+    #[cfg(any(feature = "_client", feature = "file", test))]
     pub(crate) fn for_now(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), then: Then::TryAgain { asked: None } }
     }
 
     /// More at once than the peer takes.
-    #[cfg(any(feature = "_client", test))]
+    #[cfg(any(feature = "grpc", test))]
     pub(crate) fn too_large(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), then: Then::Split }
     }
