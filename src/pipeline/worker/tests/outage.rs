@@ -135,6 +135,31 @@ async fn retry_info_is_obeyed_up_to_the_moment_at_which_the_batch_is_given_up() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_attempt_is_at_the_end_to_the_millisecond_whether_the_peer_is_up_or_down() {
+    let end = Duration::from_millis(10_300);
+    for up in [false, true] {
+        let policy = RetryPolicy { give_up_after: end, ..PROMPT };
+        drive_retrying(policy, async |mut bench| {
+            bench.end_requests(2);
+            let start = Instant::now();
+            let [first, second] = [bench.export().await, bench.export().await];
+            second.answer(Answer::refused());
+            let probe = bench.export().await;
+            first.answer(Answer::asked(Duration::from_secs(1000)));
+            bench.pass(Duration::from_millis(1)).await;
+            probe.answer(if up { Answer::DELIVERED } else { Answer::failed() });
+            if !up {
+                bench.end_requests(1);
+                bench.export().await.answer(Answer::asked(Duration::from_secs(1000)));
+            }
+            bench.export().await.answer(Answer::DELIVERED);
+            assert_eq!(start.elapsed(), end, "up: {up}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn partial_success_is_never_retried_nor_is_what_is_refused_for_good() {
     for (answer, why) in [(Answer::rejected(5), "rejected"), (Answer::failed(), "refused")] {
         drive(8, async |mut bench| {

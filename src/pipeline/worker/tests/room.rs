@@ -74,6 +74,35 @@ async fn batches_that_wait_to_be_tried_again_are_older_than_what_was_never_tried
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_span_that_finds_no_room_makes_the_worker_make_some() {
+    const BUDGET: usize = 37_776;
+    let options = PipelineOptions {
+        max_bytes: BUDGET,
+        when_full: WhenFull::DropOldest,
+        ..PipelineOptions::default()
+    };
+    drive_with(options, 8, None, async |mut bench| {
+        bench.end_requests(2);
+        for _ in 0..2 {
+            bench.export().await.answer(Answer::asked(Duration::from_secs(100)));
+        }
+        bench.pass(Duration::from_millis(1)).await;
+        assert_eq!(bench.stats().pending, 2, "there is some room, and nobody is in its way");
+
+        // Too few for a chunk of either scope, so that the worker hears nothing of them.
+        bench.end_spans(400);
+        bench.end_spans_of_another(400);
+        let lost = bench.stats().dropped.queue_full;
+        assert!(lost > 0 && lost < 400, "{lost}");
+        bench.pass(Duration::from_millis(1)).await;
+        assert_eq!(bench.stats().dropped.queue_full, lost + 1, "the oldest");
+        bench.end_spans(100);
+        assert_eq!(bench.stats().dropped.queue_full, lost + 1, "and there is room");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_that_leaves_no_time_to_make_room_is_counted_as_it_comes() {
     let options = PipelineOptions {
         max_bytes: 10 * (17 << 10),
