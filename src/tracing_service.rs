@@ -22,7 +22,9 @@ use crate::config::{Description, Destination, Settings, Target, TracingServiceCo
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
-use crate::pipeline::{self, BatchLimits, BufferLimits, Intake, Pipeline, Scope, Sink, Stats};
+use crate::pipeline::{
+    self, BatchLimits, BufferLimits, Intake, Pipeline, PipelineOptions, Scope, Sink, Stats,
+};
 use crate::record::{Capture, SpanLimits, encode_scope};
 use crate::sampling::{Sampler, Sampling, SamplingRate};
 #[cfg(not(feature = "_client"))]
@@ -102,17 +104,8 @@ impl TracingServiceConfig {
             ));
         }
         let options = settings.pipeline_options();
-        let default = BufferLimits::default();
-        let buffer = BufferLimits {
-            total_bytes: options.max_bytes,
-            // A chunk is the least that a request can hold.
-            chunk_bytes: default.chunk_bytes.min(options.batch.bytes / 2),
-            chunk_spans: default.chunk_spans.min(options.batch.spans),
-            span_bytes: default.span_bytes.min(options.batch.bytes),
-        };
-        let limits = (buffer, options.batch);
         let description = effective.describe(Some(settings), Destination::Exporter);
-        TracingService::run(settings, description, sink, limits)
+        TracingService::run(settings, description, sink, options)
     }
 
     /// Starts a tracing service whose spans go to the test that calls this, with whatever else
@@ -136,8 +129,8 @@ impl TracingServiceConfig {
         let (sink, received) = sink::memory::MemorySink::new();
         // Each span goes out as it ends, in the order in which they do: a test waits for spans,
         // not for batches.
-        let buffer = BufferLimits { chunk_spans: 1, ..BufferLimits::default() };
-        let limits = (buffer, BatchLimits { spans: 1, ..BatchLimits::default() });
+        let batch = BatchLimits { spans: 1, ..BatchLimits::default() };
+        let options = PipelineOptions { batch, ..PipelineOptions::default() };
         // Unused, but a configuration without one is refused.
         let unused = "localhost".parse().expect("a host is an exporter URL");
         let config = self.exporter_url(unused);
@@ -146,7 +139,7 @@ impl TracingServiceConfig {
         let settings = effective.config.check()?;
         let description = effective.describe(settings, Destination::Memory);
         let service = match settings {
-            Some(settings) => TracingService::run(settings, description, Box::new(sink), limits)?,
+            Some(settings) => TracingService::run(settings, description, Box::new(sink), options)?,
             None => TracingService::disabled(description),
         };
         Ok((service, InMemorySpans { received }))
@@ -210,10 +203,10 @@ impl TracingService {
         settings: Settings<'_>,
         description: Description,
         sink: Box<dyn Sink>,
-        (buffer, batch): (BufferLimits, BatchLimits),
+        options: PipelineOptions,
     ) -> Result<Self, StartError> {
         let hold = settings.wait_for_resource_attributes();
-        let pipeline = Pipeline::start(sink, buffer, batch, hold).map_err(StartError::Thread)?;
+        let pipeline = Pipeline::start(sink, options, hold).map_err(StartError::Thread)?;
         let resource = Resource::detect(settings);
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
@@ -263,7 +256,8 @@ impl TracingService {
     }
 
     /// Waits until every span that has ended before this call is delivered or lost, or the
-    /// deadline has passed: then some are still `pending`.
+    /// deadline has passed: then some are still `pending`. What waits to be tried again is tried
+    /// now, and again until then.
     ///
     /// Needs no particular runtime, not even a tokio one.
     pub async fn flush(&self, deadline: Duration) -> Stats {
@@ -285,6 +279,9 @@ impl TracingService {
     /// Ends the tracing service: takes no more spans, waits for those on their way until the
     /// deadline, and returns where each one ended. None is `pending` then: what could not be
     /// exported in time is counted as dropped, and so is every span that ends later.
+    ///
+    /// What waits to be tried again, because the backend is away, has one last attempt, and at
+    /// once: with a backend that refuses connections, nobody waits for the deadline.
     pub async fn shutdown(mut self, deadline: Duration) -> Stats {
         match self.pipeline.take() {
             Some(pipeline) => pipeline.shutdown(deadline).await,
@@ -307,7 +304,8 @@ impl Drop for TracingService {
         if let Some(pipeline) = self.pipeline.take() {
             pipeline::warn(format_args!(
                 "a tracing service was dropped without shutdown: spans that end from now on are \
-                 lost",
+                 lost, and so is what is pending if the program ends before it is exported; {}",
+                self.stats(),
             ));
             pipeline.shutdown_detached(DEADLINE_WHEN_DROPPED);
         }

@@ -1,9 +1,6 @@
-//! What is handed to a sink, and what the sink answers.
+//! What is handed to a sink.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -11,6 +8,7 @@ use opentelemetry::{Key, KeyValue};
 
 use super::ledger::Claim;
 use super::report::warn;
+use crate::record::walk::Fields;
 use crate::record::{MAX_RESOURCE, encode_resource, fit_resource, wire};
 
 /// Who made the spans: resource and instrumentation scope, encoded once.
@@ -71,16 +69,26 @@ pub(super) struct Chunk {
     pub(super) claim: Claim,
 }
 
-/// Chunks of one scope that go out in one request.
+/// Spans of one [`Chunk`], once it is sealed: all of them, or those that fit a request.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// That of the chunk. Chunks are numbered as they come.
+    pub(super) number: u64,
+    pub(super) bytes: Bytes,
+    pub(super) claim: Claim,
+}
+
+/// Spans of one scope that go out in one request.
 #[derive(Debug)]
 pub(crate) struct Batch {
     scope: Arc<Scope>,
     /// As it was when the batch was made: all requests that are made of it, and any that are made
     /// once more, tell the same.
     resource: Bytes,
-    chunks: Vec<Bytes>,
+    /// At least one, the oldest first.
+    parts: VecDeque<Part>,
+    /// Bytes of spans.
     len: usize,
-    claim: Claim,
 }
 
 /// Most that one request carries.
@@ -102,63 +110,135 @@ impl Default for BatchLimits {
     }
 }
 
+impl Part {
+    /// Keeps as many spans of the front as stay within these limits, but at least one, and returns
+    /// the others, if there are any.
+    fn cut(&mut self, bytes: usize, spans: u64) -> Option<Self> {
+        let mut fields = Fields::new(&self.bytes);
+        let (mut kept, mut count) = (0, 0);
+        while count < spans.max(1) && fields.next()?.is_ok() {
+            let end = self.bytes.len() - fields.remaining();
+            if count > 0 && end > bytes {
+                break;
+            }
+            (kept, count) = (end, count + 1);
+        }
+        if kept == 0 || kept == self.bytes.len() {
+            return None;
+        }
+        let rest = self.claim.split_off(count, kept);
+        let claim = std::mem::replace(&mut self.claim, rest);
+        let bytes = self.bytes.split_to(kept);
+        let rest = std::mem::replace(self, Self { number: self.number, bytes, claim });
+        Some(rest)
+    }
+}
+
 impl Batch {
-    /// Takes as many chunks off the front of a queue, in which all are of one scope, as fit one
-    /// request, at least one, and tells their numbers. `None` when the queue is empty.
+    /// Takes as many spans off the front of a queue, in which all are of one scope, as fit one
+    /// request. Only a span that does not fit any goes out in one that is above the limit, alone.
+    /// `None` when the queue is empty.
     pub(super) fn take(
-        queue: &mut VecDeque<(u64, Chunk)>,
+        scope: &Arc<Scope>,
+        queue: &mut VecDeque<Part>,
         limits: BatchLimits,
-    ) -> Option<(Self, Vec<u64>)> {
-        let (number, first) = queue.pop_front()?;
-        let mut numbers = vec![number];
+    ) -> Option<Self> {
+        let mut first = queue.pop_front()?;
         let mut batch = Self {
-            resource: first.scope.resource.get(),
-            scope: first.scope,
-            len: first.bytes.len(),
-            chunks: vec![first.bytes.into()],
-            claim: first.claim,
+            resource: scope.resource.get(),
+            scope: Arc::clone(scope),
+            parts: VecDeque::new(),
+            len: 0,
         };
         // No longer with fewer bytes of spans.
         let room = limits.bytes.saturating_sub(batch.envelope(limits.bytes).len());
-        let fits = |batch: &Self, next: &Chunk| {
-            batch.spans() + next.claim.spans() <= limits.spans
-                && batch.len + next.bytes.len() <= room
-        };
-        while queue.front().is_some_and(|(_, next)| fits(&batch, next))
-            && let Some((number, chunk)) = queue.pop_front()
-        {
-            numbers.push(number);
-            batch.len += chunk.bytes.len();
-            batch.chunks.push(chunk.bytes.into());
-            batch.claim.absorb(chunk.claim);
+        if first.bytes.len() > room || first.claim.spans() > limits.spans {
+            first.cut(room, limits.spans).into_iter().for_each(|rest| queue.push_front(rest));
         }
-        Some((batch, numbers))
+        let mut spans = first.claim.spans();
+        batch.push(first);
+        let fits = |next: &Part, spans, len| {
+            spans + next.claim.spans() <= limits.spans && len + next.bytes.len() <= room
+        };
+        while queue.front().is_some_and(|next| fits(next, spans, batch.len))
+            && let Some(next) = queue.pop_front()
+        {
+            spans += next.claim.spans();
+            batch.push(next);
+        }
+        Some(batch)
+    }
+
+    /// Makes two of it, of about the same size. A single span is given back.
+    pub(super) fn split(mut self) -> Result<[Self; 2], Self> {
+        let half = self.len / 2;
+        let rest = if self.parts.len() == 1 {
+            match self.parts[0].cut(half, u64::MAX) {
+                Some(rest) => VecDeque::from([rest]),
+                None => return Err(self),
+            }
+        } else {
+            let mut len = 0;
+            let first = self.parts.iter().take_while(|part| {
+                let is_first_half = len < half;
+                len += part.bytes.len();
+                is_first_half
+            });
+            let first = first.count().clamp(1, self.parts.len() - 1);
+            self.parts.split_off(first)
+        };
+        let len = rest.iter().map(|part| part.bytes.len()).sum();
+        self.len -= len;
+        let (scope, resource) = (Arc::clone(&self.scope), self.resource.clone());
+        Ok([self, Self { scope, resource, parts: rest, len }])
+    }
+
+    /// The number of its oldest chunk.
+    pub(super) fn oldest(&self) -> u64 {
+        self.parts.front().map_or(u64::MAX, |part| part.number)
+    }
+
+    /// The numbers of its chunks.
+    #[cfg(test)]
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.parts.iter().map(|part| part.number).collect()
+    }
+
+    /// Bytes of its spans.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     pub(crate) fn spans(&self) -> u64 {
-        self.claim.spans()
+        self.parts.iter().map(|part| part.claim.spans()).sum()
+    }
+
+    fn push(&mut self, part: Part) {
+        self.len += part.bytes.len();
+        self.parts.push_back(part);
     }
 
     /// The whole batch as one OTLP `ExportTraceServiceRequest`, in pieces.
     #[cfg(any(feature = "_client", test))]
     pub(crate) fn request(&self) -> VecDeque<Bytes> {
-        let mut pieces = VecDeque::with_capacity(self.chunks.len() + 1);
+        let mut pieces = VecDeque::with_capacity(self.parts.len() + 1);
         pieces.push_back(self.envelope(self.len).into());
-        pieces.extend(self.chunks.iter().cloned());
+        pieces.extend(self.parts.iter().map(|part| part.bytes.clone()));
         pieces
     }
 
-    /// Each chunk as a request of its own.
+    /// The spans of each chunk as a request of their own.
     pub(crate) fn requests(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.chunks.iter().map(|chunk| {
-            let mut request = self.envelope(chunk.len());
-            request.extend_from_slice(chunk);
+        self.parts.iter().map(|part| {
+            let mut request = self.envelope(part.bytes.len());
+            request.extend_from_slice(&part.bytes);
             request
         })
     }
 
-    pub(super) fn into_claim(self) -> Claim {
-        self.claim
+    /// The claims of all its spans.
+    pub(super) fn into_claims(self) -> impl Iterator<Item = Claim> {
+        self.parts.into_iter().map(|part| part.claim)
     }
 
     /// Everything of a request that stands before `len` bytes of spans.
@@ -173,45 +253,6 @@ impl Batch {
         out.extend_from_slice(scope);
         out
     }
-}
-
-/// What a sink says of one batch.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// The backend has all of it, but for `rejected` spans; `message` is what it said about it.
-    Delivered { rejected: u64, message: String },
-    /// The backend has none of it, or nobody knows.
-    Failed(Failure),
-}
-
-impl Outcome {
-    pub(crate) const DELIVERED: Self = Self::Delivered { rejected: 0, message: String::new() };
-}
-
-/// Why an export failed, in the operator's words.
-#[derive(Debug)]
-pub(crate) struct Failure(pub(crate) String);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The way out of the process.
-///
-/// Called on the worker's runtime, where telemetry is suppressed. An implementation bounds its
-/// own time and memory whatever its peer does, and must not block the thread.
-pub(crate) trait Sink: Send + Sync {
-    /// How many exports may be under way at once.
-    fn concurrency(&self) -> usize {
-        8
-    }
-
-    fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
-
-    /// Where the spans go, as the operator wrote it.
-    fn target(&self) -> &str;
 }
 
 /// Field of an OTLP `ExportTraceServiceRequest`.

@@ -3,7 +3,8 @@
 //! [`Intake::push`] is called on the thread that ends the span. It copies the span's bytes into a
 //! buffer of that thread's shard, under a lock that no other thread usually wants, and never
 //! waits for the network, the disk or the worker. When the budget is used up the span, being the
-//! newest, is dropped and counted.
+//! newest, is dropped and counted. Where the oldest are to be dropped instead, the worker does that
+//! before the budget is used up.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::batch::{Chunk, Scope};
 use super::ledger::{Claim, Ledger, Offered, Stats};
+use super::options::WhenFull;
 use super::worker::is_exporter;
 use crate::record::clock::Clock;
 use crate::record::wire;
@@ -23,6 +25,7 @@ use crate::record::wire;
 pub(crate) struct BufferLimits {
     /// Bytes of spans that may wait or be under way in all.
     pub(crate) total_bytes: usize,
+    pub(crate) when_full: WhenFull,
     /// Bytes at which a chunk is sealed.
     pub(crate) chunk_bytes: usize,
     /// Spans at which a chunk is sealed.
@@ -35,6 +38,7 @@ impl Default for BufferLimits {
     fn default() -> Self {
         Self {
             total_bytes: 32 << 20,
+            when_full: WhenFull::default(),
             chunk_bytes: 256 << 10,
             chunk_spans: 512,
             span_bytes: (4 << 20) - (64 << 10),
@@ -46,7 +50,7 @@ impl Default for BufferLimits {
 pub(crate) struct Intake {
     shards: Box<[Mutex<Shard>]>,
     sealed: Mutex<Vec<Chunk>>,
-    /// Told when a chunk is sealed.
+    /// Told when a chunk is sealed, or room must be made.
     wake: Notify,
     ledger: Arc<Ledger>,
     /// Requests that were not recorded although their callers wanted it.
@@ -105,6 +109,9 @@ impl Intake {
         }
         if !shard.reserve(&self.ledger, needed) {
             shard.offered.queue_full += 1;
+            if self.limits.when_full == WhenFull::DropOldest {
+                self.wake.notify_one();
+            }
             return;
         }
 
@@ -148,7 +155,7 @@ impl Intake {
         std::mem::take(&mut *lock(&self.sealed))
     }
 
-    /// Waits until a chunk has been sealed since the last call returned.
+    /// Waits until a chunk has been sealed since the last call returned, or room must be made.
     pub(super) async fn sealed(&self) {
         self.wake.notified().await;
     }
@@ -165,6 +172,14 @@ impl Intake {
             offered
         });
         Stats { not_forced: self.not_forced.load(Ordering::Relaxed), ..stats }
+    }
+
+    /// Bytes by which the oldest that wait must become less, so that newer ones find room.
+    pub(super) fn bytes_short(&self) -> usize {
+        match self.limits.when_full {
+            WhenFull::DropNewest => 0,
+            WhenFull::DropOldest => self.ledger.bytes_short(),
+        }
     }
 
     #[cfg(test)]

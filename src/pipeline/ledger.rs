@@ -36,12 +36,17 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
-    /// The memory that may be used for waiting spans was used up.
+    /// The memory that may be used for waiting spans was used up: by default those are lost that
+    /// end while it is.
     pub queue_full: u64,
-    /// The span alone was larger than a request may be.
+    /// The span alone was larger than a request may be, by our limit or by that of the backend.
     pub too_large: u64,
-    /// The export failed: no connection, no answer in time, an error answer, a write error.
+    /// The export failed in a way that would come again: the backend refused the request, or its
+    /// answer made no sense.
     pub failed: u64,
+    /// The export failed in a way that may pass (no connection, no answer in time, a backend that
+    /// was not available, a write error), was tried again, and failed until it was given up.
+    pub retries_exhausted: u64,
     /// The span ended after the shutdown, or the shutdown's deadline came first.
     pub shutdown: u64,
     /// The exporter panicked while it held the span.
@@ -52,7 +57,12 @@ impl Dropped {
     /// The sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.queue_full + self.too_large + self.failed + self.shutdown + self.panicked
+        self.queue_full
+            + self.too_large
+            + self.failed
+            + self.retries_exhausted
+            + self.shutdown
+            + self.panicked
     }
 }
 
@@ -66,6 +76,7 @@ impl fmt::Display for Stats {
             ("queue full", dropped.queue_full),
             ("too large", dropped.too_large),
             ("export failed", dropped.failed),
+            ("retries exhausted", dropped.retries_exhausted),
             ("shut down", dropped.shutdown),
             ("exporter panicked", dropped.panicked),
         ];
@@ -111,6 +122,9 @@ pub(crate) struct Ledger {
     delivered: AtomicU64,
     rejected: AtomicU64,
     failed: AtomicU64,
+    exhausted: AtomicU64,
+    too_large: AtomicU64,
+    evicted: AtomicU64,
     shutdown: AtomicU64,
     panicked: AtomicU64,
     /// Set once the pipeline is being shut down: an unsettled claim is then no panic.
@@ -125,6 +139,9 @@ impl Ledger {
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            exhausted: AtomicU64::new(0),
+            too_large: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             shutdown: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -141,6 +158,12 @@ impl Ledger {
 
     pub(crate) fn give_back_bytes(&self, bytes: usize) {
         self.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that must be given back for the budget to have room for what comes: an eighth of it.
+    pub(super) fn bytes_short(&self) -> usize {
+        let comfortable = self.max_bytes - self.max_bytes / 8;
+        self.bytes_used.load(Ordering::Relaxed).saturating_sub(comfortable)
     }
 
     #[cfg(test)]
@@ -161,9 +184,10 @@ impl Ledger {
             delivered: read(&self.delivered),
             rejected: read(&self.rejected),
             dropped: Dropped {
-                queue_full: 0,
-                too_large: 0,
+                queue_full: read(&self.evicted),
+                too_large: read(&self.too_large),
                 failed: read(&self.failed),
+                retries_exhausted: read(&self.exhausted),
                 shutdown: read(&self.shutdown),
                 panicked: read(&self.panicked),
             },
@@ -172,8 +196,8 @@ impl Ledger {
         };
         let offered = offered();
         stats.accepted = offered.accepted;
-        stats.dropped.queue_full = offered.queue_full;
-        stats.dropped.too_large = offered.too_large;
+        stats.dropped.queue_full += offered.queue_full;
+        stats.dropped.too_large += offered.too_large;
         stats.dropped.shutdown += offered.late;
         let settled = stats.delivered + stats.rejected + stats.dropped.total();
         debug_assert!(settled <= stats.accepted, "a span was settled twice: {stats:?}");
@@ -205,10 +229,21 @@ impl Claim {
         self.bytes += bytes;
     }
 
-    /// Takes over another claim.
-    pub(crate) fn absorb(&mut self, mut other: Self) {
-        self.spans += std::mem::take(&mut other.spans);
-        self.bytes += std::mem::take(&mut other.bytes);
+    /// Keeps so many spans of so many bytes, and returns the claim of the others.
+    pub(crate) fn split_off(&mut self, spans: u64, bytes: usize) -> Self {
+        let (spans, bytes) = (spans.min(self.spans), bytes.min(self.bytes));
+        let rest = Self {
+            ledger: Arc::clone(&self.ledger),
+            spans: self.spans - spans,
+            bytes: self.bytes - bytes,
+        };
+        (self.spans, self.bytes) = (spans, bytes);
+        rest
+    }
+
+    /// Bytes of the budget that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// All are delivered but `rejected` of them.
@@ -220,9 +255,28 @@ impl Claim {
         self.ledger.rejected.fetch_add(rejected, Ordering::Release);
     }
 
-    /// None could be exported.
-    pub(crate) fn fail(mut self) {
-        self.ledger.failed.fetch_add(std::mem::take(&mut self.spans), Ordering::Release);
+    /// None could be exported, nor will be.
+    pub(crate) fn fail(self) {
+        self.count(|ledger| &ledger.failed);
+    }
+
+    /// None could be exported for so long that it is given up.
+    pub(super) fn exhaust(self) {
+        self.count(|ledger| &ledger.exhausted);
+    }
+
+    /// The backend takes no request as large as with one of these spans alone.
+    pub(super) fn refuse_as_too_large(self) {
+        self.count(|ledger| &ledger.too_large);
+    }
+
+    /// They make room for newer ones.
+    pub(super) fn evict(self) {
+        self.count(|ledger| &ledger.evicted);
+    }
+
+    fn count(mut self, counter: fn(&Ledger) -> &AtomicU64) {
+        counter(&self.ledger).fetch_add(std::mem::take(&mut self.spans), Ordering::Release);
     }
 }
 
@@ -257,7 +311,7 @@ mod tests {
     #[test]
     fn every_way_to_settle_a_claim_counts_its_spans_once_and_frees_its_bytes() {
         type Settle = fn(Claim);
-        let rows: [(Settle, Stats, &str); 6] = [
+        let rows: [(Settle, Stats, &str); 10] = [
             (|c| c.deliver(0), Stats { delivered: 3, ..Stats::default() }, "all delivered"),
             (
                 |c| c.deliver(1),
@@ -283,13 +337,51 @@ mod tests {
                 "lost by whoever held it",
             ),
             (
-                |c| {
-                    let mut other = Claim::new(Arc::clone(&c.ledger));
-                    other.absorb(c);
-                    other.deliver(0);
+                |c| c.exhaust(),
+                Stats {
+                    dropped: Dropped { retries_exhausted: 3, ..Dropped::default() },
+                    ..Stats::default()
+                },
+                "given up",
+            ),
+            (
+                |c| c.refuse_as_too_large(),
+                Stats {
+                    dropped: Dropped { too_large: 3, ..Dropped::default() },
+                    ..Stats::default()
+                },
+                "too large",
+            ),
+            (
+                |c| c.evict(),
+                Stats {
+                    dropped: Dropped { queue_full: 3, ..Dropped::default() },
+                    ..Stats::default()
+                },
+                "in the way of newer ones",
+            ),
+            (
+                |mut c| {
+                    let rest = c.split_off(1, 10);
+                    assert_eq!((c.spans(), c.bytes(), rest.spans(), rest.bytes()), (1, 10, 2, 20));
+                    c.deliver(0);
+                    rest.fail();
+                },
+                Stats {
+                    delivered: 1,
+                    dropped: Dropped { failed: 2, ..Dropped::default() },
+                    ..Stats::default()
+                },
+                "split",
+            ),
+            (
+                |mut c| {
+                    let rest = c.split_off(u64::MAX, usize::MAX);
+                    assert_eq!((rest.spans(), rest.bytes()), (0, 0));
+                    c.deliver(0);
                 },
                 Stats { delivered: 3, ..Stats::default() },
-                "taken over first",
+                "split beyond its end",
             ),
         ];
         for (settle, expected, why) in rows {

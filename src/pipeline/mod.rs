@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Intake::push ─► shard ─► sealed chunks ─► Worker: Batch ─► Sink ─► Outcome ─► Ledger
-//!  any thread      512 spans, 256 KiB or 1 s     own thread, 8 at once
+//!  any thread      512 spans, 256 KiB or 1 s    own thread ◄── again, or in halves
 //! ```
 //!
 //! The worker has a thread and a runtime of its own. Nothing here needs, or can block, the
@@ -13,8 +13,10 @@ mod batch;
 mod buffer;
 mod ledger;
 mod options;
+mod outcome;
 mod queue;
 mod report;
+mod retry;
 mod worker;
 
 use std::io;
@@ -24,11 +26,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-pub(crate) use batch::{Batch, BatchLimits, Failure, Outcome, Scope, SharedResource, Sink};
+pub(crate) use batch::{Batch, BatchLimits, Scope, SharedResource};
 pub(crate) use buffer::{BufferLimits, Intake};
 pub use ledger::{Dropped, Stats};
 pub use options::WhenFull;
 pub(crate) use options::{PipelineOptions, RetryPolicy};
+#[cfg(feature = "_client")]
+pub(crate) use outcome::Then;
+pub(crate) use outcome::{Failure, Outcome, Sink};
 #[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) use report::info;
 pub(crate) use report::warn;
@@ -52,13 +57,12 @@ impl Pipeline {
     /// When the operating system refuses a thread or an event queue.
     pub(crate) fn start(
         sink: Box<dyn Sink>,
-        buffer: BufferLimits,
-        batch: BatchLimits,
+        options: PipelineOptions,
         hold: Option<Duration>,
     ) -> io::Result<Self> {
-        let intake = Arc::new(Intake::new(buffer));
+        let intake = Arc::new(Intake::new(options.buffer()));
         let (commands, inbox) = mpsc::unbounded_channel();
-        Worker::new(Arc::clone(&intake), sink, batch, inbox, hold.map(from_now)).spawn()?;
+        Worker::new(Arc::clone(&intake), sink, options, inbox, hold.map(from_now)).spawn()?;
         Ok(Self { intake, commands })
     }
 

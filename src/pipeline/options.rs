@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::batch::BatchLimits;
+use super::buffer::BufferLimits;
 
 /// How spans wait, how they go out together, and how often that is tried.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,21 @@ pub(crate) struct PipelineOptions {
     /// Requests that may be under way at once.
     pub(crate) concurrency: NonZeroUsize,
     pub(crate) retry: RetryPolicy,
+}
+
+impl PipelineOptions {
+    /// The buffers that go with them. A chunk is no larger than a request, so that a full one goes
+    /// out at once.
+    pub(super) fn buffer(&self) -> BufferLimits {
+        let default = BufferLimits::default();
+        BufferLimits {
+            total_bytes: self.max_bytes,
+            when_full: self.when_full,
+            chunk_bytes: default.chunk_bytes.min(self.batch.bytes),
+            chunk_spans: default.chunk_spans.min(self.batch.spans),
+            span_bytes: default.span_bytes.min(self.batch.bytes),
+        }
+    }
 }
 
 impl Default for PipelineOptions {
@@ -36,10 +52,13 @@ impl Default for PipelineOptions {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// Those that end now. The default.
+    /// Those that end while it is. The default.
     #[default]
     DropNewest,
-    /// Those that have waited longest.
+    /// Those that have waited longest. The last eighth of the memory is kept free for those that
+    /// end, by dropping the oldest, in the requests in which they wait, and by the exporter's
+    /// thread: those that end are never kept waiting. What ends faster than that thread makes
+    /// room, and what ends while all memory is taken by requests under way, is lost as it comes.
     DropOldest,
 }
 
@@ -54,9 +73,9 @@ impl WhenFull {
 pub(crate) struct RetryPolicy {
     /// Longest pause before the second attempt.
     pub(crate) initial: Duration,
-    /// Longest pause before any attempt.
+    /// Longest pause before any attempt, unless the peer asks for more.
     pub(crate) max: Duration,
-    /// How long after the first attempt the last one may begin.
+    /// An attempt that fails this long after the first one is the last.
     pub(crate) give_up_after: Duration,
 }
 

@@ -7,52 +7,146 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::Outcome;
+use super::buffer::Intake;
 use super::ledger::Stats;
+use super::options::PipelineOptions;
+use super::outcome::Failure;
 
 /// How exporting has been going, as far as it was said.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// What was said of the exports last; `None` while all is well.
-    trouble: Option<String>,
+    /// `None` while all is well.
+    trouble: Option<Trouble>,
+    /// Whether it was said that spans are given up, since all was well last.
+    giving_up: bool,
+    /// What was said of requests that were too large last.
+    too_large: String,
     /// Spans that found no room, up to the last look, and whether that was going on.
     shed: u64,
     shedding: bool,
     limit: Limit,
+    /// In words.
+    room: String,
+    patience: Duration,
+}
+
+/// What was said of the exports last, and since when there is something to say.
+#[derive(Debug)]
+struct Trouble {
+    text: String,
+    since: Instant,
+    /// Spans that had been lost before.
+    lost: u64,
 }
 
 impl Report {
-    /// Spans were exported, or not.
-    pub(super) fn exported(&mut self, target: &str, spans: u64, outcome: &Outcome) {
-        let trouble = match outcome {
-            Outcome::Delivered { rejected: 0, message } if message.is_empty() => {
-                if self.trouble.is_some() && self.limit.allows(Instant::now()) {
-                    self.trouble = None;
-                    say(|| tracing::info!(target: LOG_TARGET, "{target} takes spans again"));
-                }
-                return;
+    pub(super) fn new(options: &PipelineOptions) -> Self {
+        Self {
+            room: in_words(options.max_bytes),
+            patience: options.retry.give_up_after,
+            ..Self::default()
+        }
+    }
+
+    /// Spans were exported, all but those that the backend rejected.
+    pub(super) fn delivered(
+        &mut self,
+        target: &str,
+        spans: u64,
+        rejected: u64,
+        message: &str,
+        intake: &Intake,
+    ) {
+        if rejected > 0 {
+            self.say_news(message, rejected, intake, || {
+                format!("{target} rejected {rejected} of {spans} spans: {message}")
+            });
+        } else if !message.is_empty() {
+            self.say_news(message, 0, intake, || format!("{target} says: {message}"));
+        } else if self.trouble.is_some() && self.limit.allows(Instant::now()) {
+            self.giving_up = false;
+            if let Some(trouble) = self.trouble.take() {
+                let lost = lost(&intake.stats()).saturating_sub(trouble.lost);
+                let seconds = trouble.since.elapsed().as_secs();
+                say(|| {
+                    tracing::info!(
+                        target: LOG_TARGET,
+                        "delivered again to {target} after {seconds} s, {lost} lost",
+                    );
+                });
             }
-            Outcome::Delivered { message, .. } => message,
-            Outcome::Failed(failure) => &failure.0,
-        };
-        // Another trouble is news, the same one is not. What is not said now for being too much
-        // is still news later.
-        if self.trouble.as_ref() == Some(trouble) || !self.limit.allows(Instant::now()) {
+        }
+    }
+
+    /// An export failed and will be tried again.
+    pub(super) fn failing(
+        &mut self,
+        target: &str,
+        Failure { reason, .. }: &Failure,
+        intake: &Intake,
+    ) {
+        let room = self.room.clone();
+        self.say_news(reason, 0, intake, || {
+            format!(
+                "cannot export to {target}: {reason}; trying again, spans are kept up to {room}",
+            )
+        });
+    }
+
+    /// An export failed, and its spans, which have been counted, are lost.
+    pub(super) fn lost(
+        &mut self,
+        target: &str,
+        Failure { reason, .. }: &Failure,
+        spans: u64,
+        intake: &Intake,
+    ) {
+        self.say_news(reason, spans, intake, || {
+            format!(
+                "cannot export to {target}: {reason}; spans lost: {spans}, and further ones until \
+                 this is over",
+            )
+        });
+    }
+
+    /// Spans, which have been counted, are given up after many attempts.
+    pub(super) fn gave_up(&mut self, target: &str, failure: &Failure, spans: u64, intake: &Intake) {
+        self.failing(target, failure, intake);
+        if !self.giving_up && self.limit.allows(Instant::now()) {
+            self.giving_up = true;
+            warn(format_args!(
+                "cannot export to {target} for {} s: {failure}; spans given up: {spans}, and \
+                 further ones until this is over",
+                self.patience.as_secs_f64(),
+            ));
+        }
+    }
+
+    /// A request is exported in halves.
+    pub(super) fn split(&mut self, target: &str, Failure { reason, .. }: &Failure) {
+        if self.too_large != *reason && self.limit.allows(Instant::now()) {
+            self.too_large.clone_from(reason);
+            warn(format_args!("{target} takes only smaller requests: {reason}; sending those"));
+        }
+    }
+
+    /// Warns, unless it is what was said last: another trouble is news, the same one is not. What
+    /// is not said now for being too much is still news later. `spans` have been lost by it.
+    fn say_news(&mut self, text: &str, spans: u64, intake: &Intake, line: impl FnOnce() -> String) {
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.text == text)
+            || !self.limit.allows(Instant::now())
+        {
             return;
         }
-        self.trouble = Some(trouble.clone());
-        match outcome {
-            Outcome::Delivered { rejected: 0, .. } => {
-                warn(format_args!("{target} says: {trouble}"));
+        let text = text.to_owned();
+        match &mut self.trouble {
+            Some(trouble) => trouble.text = text,
+            None => {
+                let lost = lost(&intake.stats()).saturating_sub(spans);
+                self.trouble = Some(Trouble { text, since: Instant::now(), lost });
             }
-            Outcome::Delivered { rejected, .. } => {
-                warn(format_args!("{target} rejected {rejected} of {spans} spans: {trouble}"));
-            }
-            Outcome::Failed(_) => warn(format_args!(
-                "cannot export to {target}: {trouble}; spans lost: {spans}, and further ones \
-                 until this is over",
-            )),
         }
+        warn(format_args!("{}", line()));
     }
 
     /// Some time has passed: did all spans find room?
@@ -90,6 +184,20 @@ impl Report {
                 );
             });
         }
+    }
+}
+
+/// Spans that no backend has.
+fn lost(stats: &Stats) -> u64 {
+    stats.dropped.total() + stats.rejected
+}
+
+/// An amount of memory.
+fn in_words(bytes: usize) -> String {
+    match bytes {
+        bytes if bytes >= 1 << 20 && bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes >= 1 << 10 && bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
     }
 }
 

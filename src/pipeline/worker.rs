@@ -1,31 +1,38 @@
 //! The thread that empties the buffers into the sink.
 //!
-//! One loop over four events: a chunk was sealed, an export ended, a second passed, someone asks
-//! for a flush or a shutdown. A panic in a sink ends the exports that are under way, each of
-//! which is counted, and the loop goes on.
+//! One loop over five events: a chunk was sealed, an export ended, a pause is over, a second passed,
+//! someone asks for a flush or a shutdown. What failed for a reason that may pass waits in the
+//! [`Outbox`](outbox::Outbox) and goes out again; nothing in the loop waits for it. A panic in a
+//! sink ends the exports that are under way, each of which is counted, and the loop goes on.
 //!
 //! While it is not known yet who the spans are from, the loop turns and nothing is exported: what
 //! ends is held in the queue, within the budget that it always has.
 
+mod drain;
+mod exports;
+mod outbox;
+
 use std::cell::Cell;
-use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use opentelemetry::Context;
 use tokio::runtime;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::batch::{Batch, BatchLimits, Outcome, Sink};
+pub(super) use self::drain::Drain;
+use self::drain::Waiting;
+use self::exports::{Export, Exports};
+use self::outbox::{Fate, Outbox};
 use super::buffer::Intake;
-use super::queue::Queue;
+use super::ledger::Claim;
+use super::options::PipelineOptions;
+use super::outcome::{Outcome, Sink, Then};
 use super::report::Report;
 
 /// What the owner of the pipeline asks for.
@@ -36,67 +43,41 @@ pub(super) enum Command {
     Shutdown(Drain),
 }
 
-/// Someone waits for the pipeline to be empty.
-pub(super) struct Drain {
-    pub(super) deadline: Instant,
-    /// Called when all is settled or the deadline has passed.
-    pub(super) done: Box<dyn FnOnce() + Send>,
-}
-
-impl fmt::Debug for Drain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain").field("deadline", &self.deadline).finish_non_exhaustive()
-    }
-}
-
 pub(super) struct Worker {
     intake: Arc<Intake>,
     sink: Arc<dyn Sink>,
-    limits: BatchLimits,
+    /// Exports that may be under way at once.
+    concurrency: usize,
+    max_delay: Duration,
     commands: mpsc::UnboundedReceiver<Command>,
-    /// Sealed chunks that are not under way yet.
-    queue: Queue,
-    /// Until when nothing is exported. Not a variable of `run`, so that a panic shortens nothing.
+    /// What is not under way. Not a variable of `run`, so that a panic costs nothing of it.
+    outbox: Outbox,
+    /// Until when nothing is exported. As it is not one of `run` either, a panic shortens nothing.
     hold: Option<Instant>,
     report: Report,
-    /// Not a variable of `run`, so that a panic lets nobody down. The last field: when the worker
-    /// is dropped, they are told after its spans have their place in the ledger.
+    /// Here so that a panic lets nobody down. The last field: when the worker is dropped, they are
+    /// told after its spans have their place in the ledger.
     waiting: Vec<Waiting>,
-}
-
-/// A [`Drain`] and what it still waits for.
-struct Waiting {
-    drain: Drain,
-    /// The newest chunk that it waits for.
-    until: u64,
-    /// Chunks up to that one that are not settled.
-    left: u64,
-    ends_worker: bool,
-}
-
-/// A batch under way.
-struct Export {
-    batch: Batch,
-    /// Of its chunks, the smallest first.
-    numbers: Vec<u64>,
 }
 
 impl Worker {
     pub(super) fn new(
         intake: Arc<Intake>,
         sink: Box<dyn Sink>,
-        limits: BatchLimits,
+        options: PipelineOptions,
         commands: mpsc::UnboundedReceiver<Command>,
         hold: Option<Instant>,
     ) -> Self {
         Self {
             intake,
+            concurrency: sink.concurrency().min(options.concurrency.get()),
             sink: sink.into(),
-            limits,
+            // An interval cannot be of nothing.
+            max_delay: options.max_delay.max(Duration::from_millis(1)),
             commands,
-            queue: Queue::default(),
+            outbox: Outbox::new(&options),
             hold,
-            report: Report::default(),
+            report: Report::new(&options),
             waiting: Vec::new(),
         }
     }
@@ -136,48 +117,32 @@ impl Worker {
 
     /// Runs until a shutdown has been asked for and done, or nobody can ask any more.
     async fn run(&mut self) {
-        let mut exports = FuturesUnordered::new();
-        // Chunks in `exports`.
-        let mut under_way = 0;
+        let mut exports = Exports::default();
         // Nobody is left who could ask for anything.
         let mut unreachable = false;
-        // After a panic, nothing is under way any more.
-        for waiting in &mut self.waiting {
-            waiting.left = self.queue.left_of(waiting.until);
-        }
-        let mut tick = interval(MAX_AGE);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seal = every(self.max_delay);
+        let mut look = every(SECOND);
         loop {
             self.take_sealed();
-            while self.hold.is_none()
-                && exports.len() < self.sink.concurrency()
-                && let Some(export) = self.start_export()
-            {
-                under_way += export.chunks();
-                exports.push(export.run(Arc::clone(&self.sink)));
-            }
+            self.start_exports(&mut exports);
 
             let deadlines = self.waiting.iter().map(|waiting| waiting.drain.deadline);
-            let deadline = deadlines.chain(self.hold).min();
+            let deadline = deadlines.chain(self.hold).chain(self.next_export_at(&exports)).min();
             let overdue = sleep_until(deadline.unwrap_or_else(Instant::now));
             tokio::select! {
                 Some((export, outcome)) = exports.next(), if !exports.is_empty() => {
-                    under_way -= export.chunks();
-                    self.waiting.iter_mut().for_each(|waiting| waiting.settle(&export));
-                    self.settle(export.batch, &outcome);
+                    self.settle(export, &outcome);
                 }
                 () = overdue, if deadline.is_some() => {}
-                _ = tick.tick() => {
+                // What is held grows in its buffers, and not into a chunk for each second.
+                _ = seal.tick(), if self.hold.is_none() => self.intake.seal_all(),
+                _ = look.tick() => {
                     self.intake.clock().synchronize();
-                    // What is held grows in its buffers, and not into a chunk for each second.
-                    if self.hold.is_none() {
-                        self.intake.seal_all();
-                    }
                     self.report.looked_at(self.sink.target(), &self.intake.stats());
                 }
                 () = self.intake.sealed() => {}
                 command = self.commands.recv(), if !unreachable => match command {
-                    Some(command) => self.obey(command, under_way),
+                    Some(command) => self.obey(command),
                     // A shutdown is done even when nobody waits for it.
                     None if self.waiting.iter().any(|waiting| waiting.ends_worker) => {
                         unreachable = true;
@@ -194,24 +159,26 @@ impl Worker {
                 // Of all that is ready at once, any may have been taken: a word in time is one
                 // that has been said by now.
                 while let Ok(command) = self.commands.try_recv() {
-                    self.obey(command, under_way);
+                    self.obey(command);
                 }
             }
             if self.hold.is_some_and(|until| until <= now) {
                 self.release();
                 Report::waited_in_vain(self.sink.target());
             }
-            if self.waiting.iter().any(|waiting| waiting.ends_worker && waiting.is_over(now)) {
+            let oldest = self.outbox.oldest().into_iter().chain(exports.oldest()).min();
+            let is_over = |waiting: &Waiting| waiting.is_over(oldest, now);
+            if self.waiting.iter().any(|waiting| waiting.ends_worker && is_over(waiting)) {
                 break;
             }
-            for over in self.waiting.extract_if(.., |waiting| waiting.is_over(now)) {
+            for over in self.waiting.extract_if(.., |waiting| is_over(waiting)) {
                 (over.drain.done)();
             }
         }
         // In this order: those who wait are told when every span has its place in the ledger.
         drop(exports);
         self.take_sealed();
-        self.queue.clear();
+        self.outbox.clear();
         for waiting in self.waiting.drain(..) {
             (waiting.drain.done)();
         }
@@ -219,33 +186,46 @@ impl Worker {
 
     fn take_sealed(&mut self) {
         for chunk in self.intake.take_sealed() {
-            self.queue.push(chunk);
+            self.outbox.push(chunk);
+        }
+        self.outbox.evict(self.intake.bytes_short());
+    }
+
+    fn start_exports(&mut self, exports: &mut Exports) {
+        let now = Instant::now();
+        while self.hold.is_none()
+            && exports.len() < self.concurrency
+            && let Some(export) = self.outbox.next(now, exports.is_probing())
+        {
+            exports.start(export, Arc::clone(&self.sink));
         }
     }
 
-    fn start_export(&mut self) -> Option<Export> {
-        let (batch, numbers) = self.queue.take(self.limits)?;
-        Some(Export { batch, numbers })
+    /// When there is an export to start although nothing else happens.
+    fn next_export_at(&self, exports: &Exports) -> Option<Instant> {
+        let may_start = self.hold.is_none() && exports.len() < self.concurrency;
+        if may_start { self.outbox.next_at(exports.is_probing()) } else { None }
     }
 
-    fn obey(&mut self, command: Command, under_way: u64) {
+    fn obey(&mut self, command: Command) {
+        let now = Instant::now();
         let (drain, ends_worker) = match command {
             Command::Release => return self.release(),
             Command::Flush(drain) => {
                 self.intake.seal_all();
+                self.outbox.hurry(now);
                 (drain, false)
             }
             Command::Shutdown(drain) => {
                 self.intake.close();
+                self.outbox.close(now);
                 // There is no later: what is known by now must do.
                 self.hold = None;
                 (drain, true)
             }
         };
         self.take_sealed();
-        let until = self.queue.newest();
-        let left = under_way + self.queue.left_of(until);
-        self.waiting.push(Waiting { drain, until, left, ends_worker });
+        self.waiting.push(Waiting { drain, until: self.outbox.newest(), ends_worker });
     }
 
     fn release(&mut self) {
@@ -254,13 +234,55 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, batch: Batch, outcome: &Outcome) {
-        let spans = batch.spans();
-        match outcome {
-            Outcome::Delivered { rejected, .. } => batch.into_claim().deliver(*rejected),
-            Outcome::Failed(_) => batch.into_claim().fail(),
+    /// What is said of an export comes after what is counted.
+    fn settle(&mut self, export: Export, outcome: &Outcome) {
+        let spans = export.batch.spans();
+        let failure = match outcome {
+            Outcome::Delivered { rejected, message } => {
+                self.outbox.answered(export.probe);
+                let mut left = *rejected;
+                for claim in export.batch.into_claims() {
+                    let of_claim = left.min(claim.spans());
+                    left -= of_claim;
+                    claim.deliver(of_claim);
+                }
+                // An answer from before the peer went down does not say that it is back.
+                if *rejected > 0 || !message.is_empty() || self.outbox.peer_is_up() {
+                    let target = self.sink.target();
+                    self.report.delivered(target, spans, *rejected, message, &self.intake);
+                }
+                return;
+            }
+            Outcome::Failed(failure) => failure,
+        };
+        match failure.then {
+            Then::TryAgain { asked } => {
+                match self.outbox.try_again(export, asked, Instant::now()) {
+                    Fate::Kept => self.report.failing(self.sink.target(), failure, &self.intake),
+                    Fate::GivenUp => {
+                        self.report.gave_up(self.sink.target(), failure, spans, &self.intake)
+                    }
+                    Fate::ShutDown => {
+                        self.report.lost(self.sink.target(), failure, spans, &self.intake)
+                    }
+                }
+            }
+            Then::Split => {
+                self.outbox.answered(export.probe);
+                match self.outbox.split(export) {
+                    Ok(()) => self.report.split(self.sink.target(), failure),
+                    Err(span) => {
+                        span.into_claims().for_each(Claim::refuse_as_too_large);
+                        self.report.lost(self.sink.target(), failure, spans, &self.intake);
+                    }
+                }
+            }
+            Then::GiveUp => {
+                self.outbox.answered(export.probe);
+                export.batch.into_claims().for_each(Claim::fail);
+                self.report.lost(self.sink.target(), failure, spans, &self.intake);
+            }
         }
-        self.report.exported(self.sink.target(), spans, outcome);
     }
 }
 
@@ -270,31 +292,14 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.intake.close();
         self.take_sealed();
-        self.queue.clear();
+        self.outbox.clear();
     }
 }
 
-impl Export {
-    fn chunks(&self) -> u64 {
-        self.numbers.len() as u64
-    }
-
-    fn run(self, sink: Arc<dyn Sink>) -> LocalBoxFuture<'static, (Self, Outcome)> {
-        Box::pin(async move {
-            let outcome = sink.export(&self.batch).await;
-            (self, outcome)
-        })
-    }
-}
-
-impl Waiting {
-    fn settle(&mut self, export: &Export) {
-        self.left -= export.numbers.partition_point(|&number| number <= self.until) as u64;
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.left == 0 || self.drain.deadline <= now
-    }
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Whether this thread is one of an exporter's, of whichever pipeline. A span that ends here is of
@@ -310,8 +315,7 @@ thread_local! {
     static EXPORTS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How long a span waits at most for others to go out with.
-const MAX_AGE: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
 /// Threads for what blocks: name look-ups, which cannot be cancelled, and writes.
 const BLOCKING_THREADS: usize = 8;
 

@@ -94,7 +94,12 @@ pub(super) fn client(
         #[cfg(feature = "http")]
         Version::Http1 => builder.pool_max_idle_per_host(8).http1_max_buf_size(MAX_ANSWER),
         #[cfg(feature = "grpc")]
-        Version::Http2 => builder.http2_only(true).http2_max_header_list_size(MAX_ANSWER as u32),
+        Version::Http2 => builder
+            .http2_only(true)
+            .http2_max_header_list_size(MAX_ANSWER as u32)
+            .http2_keep_alive_interval(options.timeout.max(PING))
+            .http2_keep_alive_timeout(PONG)
+            .http2_keep_alive_while_idle(true),
     };
     let tls = options.tls.clone().map(|tls| Tls::load(tls, host, version)).transpose()?;
     let connector = Connector::new(options, tls.clone())?;
@@ -117,8 +122,8 @@ pub(super) fn scheme(options: &ExportOptions) -> Scheme {
 ///
 /// # Errors
 ///
-/// When there is no connection, no complete answer in time, or one of more than
-/// [`MAX_ANSWER`] bytes.
+/// When there is no connection, no complete answer in time, or one of more than [`MAX_ANSWER`]
+/// bytes. All but the last may pass, and that, too, where the status of the answer says so.
 pub(super) async fn exchange(
     client: &HttpClient,
     mut request: Request<Pieces>,
@@ -127,10 +132,11 @@ pub(super) async fn exchange(
     let answer = match timeout(client.timeout, attempt(client, request)).await {
         Ok(answer) => answer,
         Err(_) => {
-            Err(Failure(format!("no complete answer within {} s", client.timeout.as_secs_f64())))
+            let limit = client.timeout.as_secs_f64();
+            Err(Failure::for_now(format!("no complete answer within {limit} s")))
         }
     };
-    let Err(Failure(reason)) = &answer else { return answer };
+    let Err(Failure { reason, then }) = &answer else { return answer };
     let mut trouble = client.connector.newest_trouble();
     match connection.connection_metadata().as_ref() {
         // What did not answer well may never do so again, and HTTP/2 would send it all that
@@ -144,12 +150,12 @@ pub(super) async fn exchange(
         None => *client.unconnected() = Some(reason.clone()),
     }
     // What the connection knows says more than what the HTTP library made of it.
-    Err(trouble.words().map_or_else(|| Failure(reason.clone()), Failure))
+    Err(Failure { reason: trouble.words().unwrap_or_else(|| reason.clone()), then: *then })
 }
 
 async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {
     let response = client.current().await.request(request).await.map_err(|error| {
-        Failure(if !error.is_connect() {
+        Failure::for_now(if !error.is_connect() {
             explain(&error)
         } else if let Some(reason) = cause::<ConnectError>(&error) {
             format!("cannot connect: {reason}")
@@ -164,11 +170,14 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
         Answer { status: head.status, headers: head.headers, body: Vec::new(), trailers: None };
     let mut body = pin!(body);
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Failure(explain(&error)))?;
+        let frame = frame.map_err(|error| Failure::for_now(explain(&error)))?;
         match frame.into_data() {
             Ok(data) => {
                 if answer.body.len() + data.len() > MAX_ANSWER {
-                    return Err(Failure(format!("the answer is larger than {MAX_ANSWER} bytes")));
+                    let reason = format!("the answer is larger than {MAX_ANSWER} bytes");
+                    let failure =
+                        if may_pass(head.status) { Failure::for_now } else { Failure::for_good };
+                    return Err(failure(reason));
                 }
                 answer.body.extend_from_slice(&data);
             }
@@ -180,6 +189,12 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
 
 fn cause<E: Error + 'static>(error: &dyn Error) -> Option<&E> {
     successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether the same request may be answered well later (OTLP, "Failures"; for gRPC, "HTTP to gRPC
+/// Status Code Mapping").
+pub(super) fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
 /// An error with its causes, each said once: hyper's own words are few.
@@ -246,5 +261,13 @@ impl Body for Pieces {
 pub(super) const USER_AGENT: &str = concat!("tower-otlp/", env!("CARGO_PKG_VERSION"), " (Rust)");
 /// Idle connections are not kept for longer: what lies between may have forgotten them.
 const IDLE: Duration = Duration::from_secs(30);
+/// A connection that is silent for so long is asked whether it is still there, also while it is
+/// idle: what lies between does not always say that it has forgotten it. Not more than once in an
+/// attempt, for gRPC servers take the third ping that they get between two answers for a flood.
+#[cfg(feature = "grpc")]
+const PING: Duration = Duration::from_secs(10);
+/// How long the answer may take.
+#[cfg(feature = "grpc")]
+const PONG: Duration = Duration::from_secs(5);
 /// An OTLP answer is a few bytes; one with an error, a few hundred.
 const MAX_ANSWER: usize = 64 << 10;

@@ -76,7 +76,9 @@ impl Sink for FileSink {
             match written.await {
                 Ok(Ok(())) => Outcome::DELIVERED,
                 Ok(Err(failure)) => Outcome::Failed(failure),
-                Err(error) => Outcome::Failed(Failure(format!("the file writer {error}"))),
+                Err(error) => {
+                    Outcome::Failed(Failure::for_good(format!("the file writer {error}")))
+                }
             }
         })
     }
@@ -93,13 +95,16 @@ impl Writer {
         let mut full = Vec::new();
         let written = requests.iter().try_for_each(|request| self.write_line(request, &mut full));
         self.lines.shrink_to(LINES_KEPT);
-        written.map_err(|Failure(reason)| {
-            // With the whole batch reported as lost, no part of it may be found later. Whatever is
-            // wrong with the file, the next batch tries another.
+        written.map_err(|failure| {
+            // What is written once more later must not be found twice. Whatever is wrong with the
+            // file, the next batch tries another.
             let undone = full.into_iter().chain(self.open.take()).map(Open::undo);
             match undone.collect::<io::Result<()>>() {
-                Ok(()) => Failure(reason),
-                Err(error) => Failure(format!("{reason}; some of it may be in a file: {error}")),
+                Ok(()) => failure,
+                Err(error) => Failure {
+                    reason: format!("{failure}; some of it may be in a file: {error}"),
+                    ..failure
+                },
             }
         })
     }
@@ -109,7 +114,7 @@ impl Writer {
         self.lines.clear();
         self.json
             .write_traces(request, &mut self.lines)
-            .map_err(|error| Failure(format!("a span is {error}")))?;
+            .map_err(|error| Failure::for_good(format!("a span is {error}")))?;
         let line = self.lines.len() as u64;
         full.extend(self.open.take_if(|open| open.len > 0 && open.len + line > self.limit));
         let open = match &mut self.open {
@@ -165,9 +170,9 @@ fn create(directory: &Path) -> Result<Open, Failure> {
 }
 
 /// Names the directory and not the file, whose name is new each time: the same trouble is to read
-/// the same, so that it is said once.
+/// the same, so that it is said once. A full disk may be emptied, and what is forbidden allowed.
 fn cannot(act: &str, directory: &Path, error: &io::Error) -> Failure {
-    Failure(format!("cannot {act} a file in {}: {error}", directory.display()))
+    Failure::for_now(format!("cannot {act} a file in {}: {error}", directory.display()))
 }
 
 fn create_directory(directory: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -17,14 +18,17 @@ use super::exchange::{
 };
 use super::headers::Headers;
 use super::options::ExportOptions;
-use super::{partial, proxy};
+use super::retry_info::retry_delay;
+use super::{delay, partial, proxy};
 use crate::grpc_status::{self, GrpcStatus};
-use crate::pipeline::{Batch, Failure, Outcome, Sink};
+use crate::pipeline::{Batch, Failure, Outcome, Sink, Then};
 
 /// Exports to the OTLP `TraceService` of a collector.
 #[derive(Debug)]
 pub(crate) struct GrpcSink {
     client: HttpClient,
+    /// As `grpc-timeout` has it, so that a server does not work for what nobody waits for.
+    timeout: HeaderValue,
     uri: Uri,
     headers: Headers,
     compressor: Compressor,
@@ -47,6 +51,7 @@ impl GrpcSink {
         let protocol = [(header::CONTENT_TYPE, "application/grpc"), (header::TE, "trailers")];
         Ok(Self {
             client: client(Version::Http2, uri.host().unwrap_or_default(), options)?,
+            timeout: grpc_timeout(options.timeout),
             uri,
             headers: Headers::new(options, USER_AGENT, &protocol),
             compressor: Compressor::new(options.compression),
@@ -77,6 +82,7 @@ impl GrpcSink {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.get(&self.target).await;
+        request.headers_mut().insert("grpc-timeout", self.timeout.clone());
         if compressed == 1 {
             request.headers_mut().insert("grpc-encoding", HeaderValue::from_static("gzip"));
         }
@@ -94,9 +100,21 @@ impl Sink for GrpcSink {
     }
 }
 
+/// A timeout in the finest unit of which it takes no more than eight digits (gRPC over HTTP2,
+/// "Timeout").
+fn grpc_timeout(timeout: Duration) -> HeaderValue {
+    const LONGEST: u128 = 99_999_999;
+    let nanos = timeout.as_nanos();
+    let units = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S')];
+    let fits = units.into_iter().find(|&(unit, _)| nanos / unit <= LONGEST);
+    let (unit, name) = fits.unwrap_or((3_600_000_000_000, 'H'));
+    let text = format!("{}{name}", (nanos / unit).min(LONGEST));
+    HeaderValue::try_from(text).expect("digits and a letter make a header value")
+}
+
 /// The head of a gRPC message.
 fn frame_head(compressed: u8, len: usize) -> Result<Bytes, Failure> {
-    let len = u32::try_from(len).map_err(|_| Failure("the request is above 4 GiB".to_owned()))?;
+    let len = u32::try_from(len).map_err(|_| Failure::too_large("the request is above 4 GiB"))?;
     let mut head = vec![compressed; 5];
     head[1..].copy_from_slice(&len.to_be_bytes());
     Ok(head.into())
@@ -113,16 +131,21 @@ fn grpc_status_of(answer: &Answer) -> Option<(GrpcStatus, &HeaderMap)> {
 
 fn read(answer: &Answer) -> Result<Outcome, Failure> {
     let Some((status, headers)) = grpc_status_of(answer) else {
-        return Err(Failure(if answer.status == StatusCode::OK {
-            "the answer has no grpc-status: is this an OTLP/gRPC port?".to_owned()
+        return Err(if answer.status == StatusCode::OK {
+            Failure::for_good("the answer has no grpc-status: is this an OTLP/gRPC port?")
         } else {
             let reason = proxy::tls_words(answer).unwrap_or("is this an OTLP/gRPC port?");
-            format!("answered HTTP {}: {reason}", answer.status)
-        }));
+            let reason = format!("answered HTTP {}: {reason}", answer.status);
+            Failure { reason, then: delay::then(answer.status, &answer.headers) }
+        });
     };
     if status != GrpcStatus::OK {
-        let message = quote(&grpc_status::message(headers));
-        return Err(Failure(format!("refused with {}: {message}", status.name())));
+        let message = grpc_status::message(headers);
+        let then = then(status, &message, headers);
+        return Err(Failure {
+            reason: format!("refused with {}: {}", status.name(), quote(&message)),
+            then,
+        });
     }
     let response = match &answer.body[..] {
         [] => &[][..],
@@ -131,9 +154,34 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         {
             message
         }
-        _ => return Err(Failure("the answer is not one uncompressed gRPC message".to_owned())),
+        _ => return Err(Failure::for_good("the answer is not one uncompressed gRPC message")),
     };
-    partial::outcome(response).map_err(|error| Failure(format!("the answer is {error}")))
+    partial::outcome(response).map_err(|error| Failure::for_good(format!("the answer is {error}")))
+}
+
+/// What OTLP says of a status, but for what receivers say of a message that is too large for them:
+/// some have OUT_OF_RANGE for it, which by OTLP may pass, and will not.
+fn then(status: GrpcStatus, message: &str, headers: &HeaderMap) -> Then {
+    let asked = retry_delay(headers);
+    match status.name() {
+        "RESOURCE_EXHAUSTED" if asked.is_some() => Then::TryAgain { asked },
+        "RESOURCE_EXHAUSTED" | "OUT_OF_RANGE" if is_about_size(message) => Then::Split,
+        "CANCELLED" | "DEADLINE_EXCEEDED" | "ABORTED" | "OUT_OF_RANGE" | "UNAVAILABLE"
+        | "DATA_LOSS" => Then::TryAgain { asked },
+        _ => Then::GiveUp,
+    }
+}
+
+/// Whether a receiver says that a message is above its limit. There is no code for it, and each
+/// implementation of gRPC has its own words.
+fn is_about_size(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let says = |words: &str| message.contains(words);
+    says("larger than max")
+        || says("length too large")
+        || says("message too large")
+        || says("size limit")
+        || says("message") && says("exceed") && says("maximum") && says("size")
 }
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -229,6 +277,86 @@ mod tests {
                 Ok(Outcome::Failed(failure)) | Err(failure) => Err(failure.to_string()),
             };
             assert_eq!(found, expected.map_err(str::to_owned), "{why}");
+        }
+    }
+
+    #[test]
+    fn retryable_codes_are_exactly_those_of_otlp() {
+        let again = Then::TryAgain { asked: None };
+        for code in 1..=16 {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from(code));
+            let expected =
+                if [1, 4, 10, 11, 14, 15].contains(&code) { again } else { Then::GiveUp };
+            let status = GrpcStatus::from_headers(&headers).unwrap();
+            assert_eq!(then(status, "no room", &headers), expected, "{}", status.name());
+
+            // RetryInfo of two seconds.
+            let details = "GjAKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SBAoCCAI";
+            headers.insert("grpc-status-details-bin", HeaderValue::from_static(details));
+            let expected = if [1, 4, 8, 10, 11, 14, 15].contains(&code) {
+                Then::TryAgain { asked: Some(Duration::from_secs(2)) }
+            } else {
+                Then::GiveUp
+            };
+            assert_eq!(then(status, "no room", &headers), expected, "{}", status.name());
+        }
+    }
+
+    #[test]
+    fn message_too_large_is_told_by_words_and_split() {
+        const EXHAUSTED: &str = "8";
+        const OUT_OF_RANGE: &str = "11";
+        let again = Then::TryAgain { asked: None };
+        let rows = [
+            (
+                OUT_OF_RANGE,
+                "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+                Then::Split,
+                "tonic",
+            ),
+            (
+                EXHAUSTED,
+                "Error decompressing: size limit, of 4 bytes, exceeded while decompressing message",
+                Then::Split,
+                "tonic, of a compressed message",
+            ),
+            (EXHAUSTED, "grpc: received message larger than max (5 vs. 4)", Then::Split, "Go"),
+            (EXHAUSTED, "Received message larger than max (5 vs. 4)", Then::Split, "C, JavaScript"),
+            (EXHAUSTED, "gRPC message exceeds maximum size 4: 5", Then::Split, "Java"),
+            (
+                EXHAUSTED,
+                "Received message exceeds the maximum configured message size.",
+                Then::Split,
+                "C#",
+            ),
+            (EXHAUSTED, "quota exceeded: maximum rate", Then::GiveUp, "a quota is no size"),
+            (EXHAUSTED, "", Then::GiveUp, "no words"),
+            (OUT_OF_RANGE, "", again, "no words"),
+            ("3", "message larger than max", Then::GiveUp, "another status"),
+        ];
+        for (code, message, expected, why) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from_static(code));
+            let status = GrpcStatus::from_headers(&headers).unwrap();
+            assert_eq!(then(status, message, &headers), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_told_in_eight_digits_and_a_unit() {
+        let rows = [
+            (Duration::from_secs(10), "10000000u"),
+            (Duration::from_millis(1500), "1500000u"),
+            (Duration::from_nanos(99_999_999), "99999999n"),
+            (Duration::from_secs(100), "100000m"),
+            (Duration::from_secs(100_000), "100000S"),
+            (Duration::from_secs(360_000_000), "100000H"),
+            (Duration::MAX, "99999999H"),
+            (Duration::ZERO, "0n"),
+        ];
+        for (timeout, expected) in rows {
+            assert_eq!(grpc_timeout(timeout), expected);
         }
     }
 

@@ -14,7 +14,7 @@ use super::exchange::{
 };
 use super::headers::Headers;
 use super::options::ExportOptions;
-use super::{partial, proxy};
+use super::{delay, partial, proxy};
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
 use crate::record::walk::{Fields, Value};
 
@@ -110,18 +110,19 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         } else {
             proxy::tls_words(answer).unwrap_or_default().to_owned()
         };
-        return Err(Failure(if message.is_empty() {
+        let reason = if message.is_empty() {
             format!("answered HTTP {}", answer.status)
         } else {
             format!("answered HTTP {}: {message}", answer.status)
-        }));
+        };
+        return Err(Failure { reason, then: delay::then(answer.status, &answer.headers) });
     }
     if answer.body.is_empty() {
         return Ok(Outcome::DELIVERED);
     }
     if is(PROTOBUF) {
         return partial::outcome(&answer.body)
-            .map_err(|error| Failure(format!("the answer is {error}")));
+            .map_err(|error| Failure::for_good(format!("the answer is {error}")));
     }
     let said = |text: &[u8]| quote(&String::from_utf8_lossy(text));
     if is("application/json") {
@@ -129,7 +130,8 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         let message = if answer.body == b"{}" { String::new() } else { said(&answer.body) };
         return Ok(Outcome::Delivered { rejected: 0, message });
     }
-    Err(Failure(format!("answered with {}: is this an OTLP/HTTP port?", said(content_type))))
+    let reason = format!("answered with {}: is this an OTLP/HTTP port?", said(content_type));
+    Err(Failure::for_good(reason))
 }
 
 /// The message of a `google.rpc.Status`, as far as it is one.

@@ -13,6 +13,8 @@ mod compress;
 #[cfg(feature = "_client")]
 mod connect;
 #[cfg(feature = "_client")]
+mod delay;
+#[cfg(feature = "_client")]
 mod error;
 #[cfg(feature = "_client")]
 mod exchange;
@@ -32,6 +34,8 @@ mod options;
 mod partial;
 #[cfg(feature = "_client")]
 mod proxy;
+#[cfg(feature = "grpc")]
+mod retry_info;
 #[cfg(feature = "_client")]
 mod stream;
 #[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]

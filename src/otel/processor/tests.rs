@@ -21,9 +21,7 @@ use opentelemetry_sdk::trace::{
 use prost::Message;
 
 use super::*;
-use crate::pipeline::{
-    Batch, BatchLimits, BufferLimits, Failure, Outcome, Pipeline, SharedResource, Sink,
-};
+use crate::pipeline::{Batch, Failure, Outcome, Pipeline, PipelineOptions, SharedResource, Sink};
 use crate::record::encode_resource;
 use crate::{PerMillionSampler, SamplingRate};
 
@@ -120,8 +118,7 @@ fn what_an_exporter_does_is_not_traced_even_where_suppression_does_not_reach() {
     for (with_sampler, recorded) in samplers {
         let sink = Traced::default();
         let sender = Box::new(sink.clone());
-        let pipeline =
-            Pipeline::start(sender, BufferLimits::default(), BatchLimits::default(), None).unwrap();
+        let pipeline = Pipeline::start(sender, PipelineOptions::default(), None).unwrap();
         let provider = with_sampler(SdkTracerProvider::builder())
             .with_span_processor(processor(&pipeline, Identity::Provider))
             .build();
@@ -328,7 +325,7 @@ impl Sink for Keep {
             Answer::Rejected => {
                 Outcome::Delivered { rejected: batch.spans(), message: "no".into() }
             }
-            Answer::Failed => Outcome::Failed(Failure("no".into())),
+            Answer::Failed => Outcome::Failed(Failure::for_good("no")),
             Answer::Never => return Box::pin(pending()),
         };
         Box::pin(ready(outcome))
@@ -342,8 +339,7 @@ impl Sink for Keep {
 fn start(answer: Answer) -> (Pipeline, Received) {
     let received = Received::default();
     let sink = Box::new(Keep(Arc::clone(&received), answer));
-    let pipeline =
-        Pipeline::start(sink, BufferLimits::default(), BatchLimits::default(), None).unwrap();
+    let pipeline = Pipeline::start(sink, PipelineOptions::default(), None).unwrap();
     (pipeline, received)
 }
 

@@ -27,7 +27,7 @@ fn a_batch_has_all_that_waits_of_one_scope_and_fits() {
         (
             &[(0, 1, 500), (0, 50, 1), (0, 1, 1)],
             &[(0, 1, 1), (0, 1, 50), (0, 1, 1)],
-            "a chunk above the limits goes out alone",
+            "a chunk that cannot be cut goes out alone",
         ),
         (
             &[(0, 1, 1), (1, 2, 1), (1, 3, 1), (0, 4, 1)],
@@ -60,13 +60,16 @@ fn a_batch_has_all_that_waits_of_one_scope_and_fits() {
         for &(scope, spans, bytes) in chunks {
             let mut claim = Claim::new(Arc::clone(&ledger));
             (0..spans).for_each(|_| claim.add(0));
+            // As one span, whatever the claim says, so that it cannot be cut.
             let bytes = vec![scope as u8; bytes];
             queue.push(Chunk { scope: Arc::clone(&scopes[scope]), bytes, claim });
         }
         let came = chunks.len() as u64;
-        assert_eq!((queue.newest(), queue.left_of(came)), (came, came), "{why}");
+        assert_eq!((queue.newest(), queue.oldest()), (came, (came > 0).then_some(1)), "{why}");
         let (mut batches, mut left) = (Vec::new(), Vec::from_iter(1..=came));
-        while let Some((batch, numbers)) = queue.take(limits) {
+        while let Some(batch) = queue.take(limits) {
+            let numbers = batch.numbers();
+            assert_eq!(numbers.first(), Some(&batch.oldest()), "{why}");
             let mut pieces = batch.request();
             let scope = *pieces.pop_front().unwrap().last().unwrap();
             assert_eq!(pieces.len(), numbers.len(), "{why}");
@@ -75,12 +78,10 @@ fn a_batch_has_all_that_waits_of_one_scope_and_fits() {
             let of_scope = |&number: &u64| chunks[number as usize - 1].0 == usize::from(scope);
             assert!(numbers.iter().all(of_scope), "{why}");
             left.retain(|number| !numbers.contains(number));
-            for until in 0..=came {
-                let expected = left.iter().filter(|&&number| number <= until).count();
-                assert_eq!(queue.left_of(until), expected as u64, "up to {until}: {why}");
-            }
+            assert_eq!(queue.oldest(), left.iter().min().copied(), "{why}");
+            assert_eq!(queue.is_empty(), left.is_empty(), "{why}");
             batches.push((usize::from(scope), numbers.len(), batch.spans()));
-            batch.into_claim().deliver(0);
+            batch.into_claims().for_each(|claim| claim.deliver(0));
         }
         assert!(left.is_empty(), "{why}");
         assert_eq!(batches, expected, "{why}");
@@ -118,8 +119,9 @@ fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
         }
         intake.seal_all();
         let mut queue = queue_of(&intake);
-        let (batch, numbers) = queue.take(BatchLimits::default()).unwrap();
-        assert_eq!(queue.left_of(queue.newest()), 0);
+        let batch = queue.take(BatchLimits::default()).unwrap();
+        let numbers = batch.numbers();
+        assert!(queue.is_empty());
         assert_eq!(numbers, Vec::from_iter(1..=spans.div_ceil(300)));
 
         let pieces = Vec::from(batch.request());
@@ -145,7 +147,7 @@ fn a_batch_is_from_the_resource_at_the_time_at_which_it_was_made() {
         intake.push(scope, b"a span");
         intake.seal_all();
         let mut queue = queue_of(&intake);
-        move || queue.take(BatchLimits::default()).unwrap().0
+        move || queue.take(BatchLimits::default()).unwrap()
     };
     let tells = |batch: &Batch, text: &str| {
         let mut requests: Vec<_> = batch.requests().collect();
@@ -172,7 +174,7 @@ fn scopes_without_number_are_taken_in_their_order() {
     }
     let mut queue = queue_of(&intake);
     let taken = std::iter::from_fn(|| queue.take(BatchLimits::default()));
-    let numbers: Vec<_> = taken.flat_map(|(_, numbers)| numbers).collect();
+    let numbers: Vec<_> = taken.flat_map(|batch| batch.numbers()).collect();
     assert_eq!(numbers, Vec::from_iter(1..=SCOPES));
 }
 
@@ -189,7 +191,8 @@ fn a_request_stays_within_its_limit_whatever_stands_before_the_spans() {
             }
             let mut queue = queue_of(&intake);
             let limits = BatchLimits { bytes: LIMIT, ..BatchLimits::default() };
-            let (batch, numbers) = queue.take(limits).unwrap();
+            let batch = queue.take(limits).unwrap();
+            let numbers = batch.numbers();
             let len: usize = batch.request().iter().map(Bytes::len).sum();
             let fits = len <= LIMIT && len + span + 20 > LIMIT || numbers.len() == 4096;
             assert!(fits || numbers.len() == 1, "{len} bytes with spans of {span}");

@@ -1,7 +1,11 @@
 mod bench;
 mod hold;
 mod log;
+mod outage;
 mod pipeline;
+mod room;
+mod schedules;
+mod split;
 
 use std::collections::VecDeque;
 

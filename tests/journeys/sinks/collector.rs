@@ -275,7 +275,7 @@ impl Shared {
         };
         self.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
         self.arrived.notify_all();
-        let answer = self.next_answer(is_grpc, is_gzip).await;
+        let answer = self.next_answer(is_grpc, is_gzip, body.len()).await;
         self.count_as_played();
 
         let mut response = Response::new(ScriptedBody {
@@ -290,16 +290,25 @@ impl Shared {
     }
 
     /// Waits while the script is silence.
-    async fn next_answer(&self, is_grpc: bool, is_gzip: bool) -> Answer {
+    async fn next_answer(&self, is_grpc: bool, is_gzip: bool, len: usize) -> Answer {
         let mut script = self.script.subscribe();
         let is_answer = |script: &Script| !matches!(script, Script::Silence | Script::Wire(_));
         let script = script.wait_for(is_answer).await.expect("the sender is here").clone();
         let response = match script {
             Script::Answer(answer) => return *answer,
+            Script::UpTo(most, answer) if len > most => return *answer,
+            Script::First(requests, answer) if self.played.load(Ordering::Relaxed) < requests => {
+                return *answer;
+            }
             Script::Partial(rejected, text) => partial(rejected, text),
             Script::PlainOnly if is_gzip && is_grpc => return Answer::grpc("12"),
             Script::PlainOnly if is_gzip => return Answer::new(415),
-            Script::Ok | Script::PlainOnly | Script::Silence | Script::Wire(_) => Vec::new(),
+            Script::Ok
+            | Script::UpTo(..)
+            | Script::First(..)
+            | Script::PlainOnly
+            | Script::Silence
+            | Script::Wire(_) => Vec::new(),
         };
         if is_grpc {
             Answer::grpc("0").body(message(0, &response))

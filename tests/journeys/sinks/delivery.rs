@@ -37,6 +37,7 @@ fn what_arrives_over_grpc_is_what_was_recorded() {
     assert_eq!(request.path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
     assert_eq!(request.headers["content-type"], "application/grpc");
     assert_eq!(request.headers["te"], "trailers");
+    assert_eq!(request.headers["grpc-timeout"], "10000000u");
     assert_eq!(request.headers["user-agent"], USER_AGENT);
     assert!(!request.headers.contains_key("traceparent"), "an export is part of no trace");
     assert_is_order(&request.message.resource_spans, &served);

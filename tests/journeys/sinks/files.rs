@@ -10,7 +10,10 @@ use tempfile::TempDir;
 
 use super::delivery::{assert_is_order, order_service, serve_order, spans_of};
 use super::logs::Log;
-use super::{Ids, LONG, ids, serve, serve_large, settled, tracing_to};
+use super::{
+    Ids, LONG, SHORT, ids, pending, serve, serve_large, settled, shut_down, tracing_to,
+    wait_for_line,
+};
 
 #[test]
 fn a_process_without_spans_leaves_nothing_behind() {
@@ -252,17 +255,18 @@ fn a_directory_that_cannot_be_is_a_failure_until_it_can() {
         obstruct(&directory);
         let log = Log::about(&url(&directory));
         let tracing = tracing_to(&url(&directory));
-        serve(&tracing, 3);
-        assert_eq!(tracing.flush_blocking(LONG), settled(0, 3), "{why}");
-        let [line] = &log.lines()[..] else { panic!("{why}: {:?}", log.lines()) };
+        let mut served = serve(&tracing, 3);
+        assert_eq!(tracing.flush_blocking(SHORT), pending(3), "{why}");
         let cause = format!("cannot create a file in {}", directory.display());
-        assert!(line.contains(&cause), "{why}: {line}");
+        let [line] = &wait_for_line(&log, &cause)[..] else { panic!("{why}: {:?}", log.lines()) };
+        assert!(line.contains("; trying again"), "{why}: {line}");
 
         let obstacle = if parent.is_dir() { &directory } else { &parent };
         fs::remove_file(obstacle).unwrap();
-        let served = serve(&tracing, 2);
-        assert_eq!(tracing.shutdown_blocking(LONG), settled(2, 3), "{why}");
-        assert_eq!(ids_in(&directory), ids(&served), "{why}: nothing of what was lost");
+        served.extend(serve(&tracing, 2));
+        assert_eq!(tracing.shutdown_blocking(LONG), settled(5, 0), "{why}");
+        assert_eq!(ids_in(&directory), ids(&served), "{why}");
+        assert_eq!(spans_in(&directory).len(), 5, "{why}: none twice");
     }
 }
 
@@ -272,7 +276,7 @@ fn a_file_system_that_takes_no_files_is_a_failure() {
     // Not even root can make a directory there.
     let tracing = tracing_to("file:///proc/tower-otlp/traces");
     serve(&tracing, 3);
-    assert_eq!(tracing.shutdown_blocking(LONG), settled(0, 3));
+    assert_eq!(tracing.shutdown_blocking(LONG), shut_down(3));
 }
 
 /// A directory to be made, two levels deep in a temporary one.

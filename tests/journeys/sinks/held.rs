@@ -82,12 +82,17 @@ fn a_service_that_is_dropped_while_spans_are_held_ends_and_says_what_is_lost() {
     let ill = Collector::start(Answer::grpc("13"));
     // Numbers of spans by which the lines are known.
     let rows = [
-        (refused, 1231, "dropped 1231 (export failed 1231), pending 0", "nobody is there"),
+        (refused, 1231, "dropped 1231 (shut down 1231), pending 0", "nobody is there"),
         (ill.grpc_url(), 1237, "dropped 1237 (export failed 1237), pending 0", "all is refused"),
         (silent.grpc_url(), 1249, "dropped 1249 (shut down 1249), pending 0", "no answer"),
     ];
     for (url, spans, lost, why) in rows {
         let log = Log::about(&format!("spans were lost: spans: accepted {spans},"));
+        let dropped = Log::about(&format!(
+            "without shutdown: spans that end from now on are lost, and so is what is pending if \
+             the program ends before it is exported; spans: accepted {spans}, delivered 0, \
+             rejected 0, dropped 0, pending {spans}",
+        ));
         let tracing = held(&url);
         serve(&tracing, spans);
         let start = Instant::now();
@@ -99,6 +104,7 @@ fn a_service_that_is_dropped_while_spans_are_held_ends_and_says_what_is_lost() {
         }
         let [line] = &log.lines()[..] else { panic!("{why}: {:?}", log.lines()) };
         assert!(line.ends_with(lost), "{why}: {line}");
+        assert_eq!(dropped.lines().len(), 1, "{why}");
     }
 }
 

@@ -17,6 +17,10 @@ pub(super) enum Script {
     Partial(i64, &'static str),
     /// Takes all spans, but does not understand gzip.
     PlainOnly,
+    /// Takes requests of so many bytes, and answers larger ones as written here.
+    UpTo(usize, Box<Answer>),
+    /// Answers as written here, for so many requests, and then takes all spans.
+    First(usize, Box<Answer>),
     /// Answers as written here, whatever was asked.
     Answer(Box<Answer>),
     /// Reads the request and leaves it without an answer until the script changes; then answers

@@ -1,40 +1,51 @@
 //! A worker on the test's own runtime, under paused time, with a sink that the test answers for.
 
+use std::collections::HashSet;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::super::batch::{Batch, BatchLimits, Failure, Outcome, Scope, Sink};
+use super::super::super::batch::{Batch, BatchLimits, Scope};
 use super::super::super::buffer::{BufferLimits, Intake};
 use super::super::super::ledger::Stats;
+use super::super::super::options::{PipelineOptions, RetryPolicy};
+use super::super::super::outcome::{Failure, Outcome, Sink, Then};
 use super::super::{Command, Drain, Worker};
+use crate::record::walk::{Fields, Value};
 
 /// Runs a worker while `test` does, and until it ends by itself. It does so when the test lets go
 /// of the bench, so a test that returns the bench shows that it ended before.
 pub(super) async fn drive<T>(concurrency: usize, test: impl AsyncFnOnce(Bench) -> T) -> T {
-    drive_with(BufferLimits::default().total_bytes, concurrency, None, test).await
+    drive_with(PipelineOptions::default(), concurrency, None, test).await
+}
+
+/// The same, with this policy.
+pub(super) async fn drive_retrying<T>(retry: RetryPolicy, test: impl AsyncFnOnce(Bench) -> T) -> T {
+    drive_with(PipelineOptions { retry, ..PipelineOptions::default() }, 8, None, test).await
 }
 
 /// The same, with a worker that exports nothing for so long.
 pub(super) async fn drive_held<T>(hold: Duration, test: impl AsyncFnOnce(Bench) -> T) -> T {
-    drive_with(BufferLimits::default().total_bytes, 8, Some(hold), test).await
+    drive_with(PipelineOptions::default(), 8, Some(hold), test).await
 }
 
-/// The same, with a budget of so many bytes.
+/// The same, with these options, but for the limits of a request.
 pub(super) async fn drive_with<T>(
-    total_bytes: usize,
+    options: PipelineOptions,
     concurrency: usize,
     hold: Option<Duration>,
     test: impl AsyncFnOnce(Bench) -> T,
 ) -> T {
-    let buffer = BufferLimits { total_bytes, chunk_bytes: CHUNK_BYTES, ..BufferLimits::default() };
-    let intake = Arc::new(Intake::new(buffer));
+    // Chunks of small spans are merged, and one of a large span goes out alone.
+    let batch = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
+    let options = PipelineOptions { batch, ..options };
+    let intake = Arc::new(Intake::new(options.buffer()));
     let (calls, exports) = mpsc::unbounded_channel();
     let (commands, inbox) = mpsc::unbounded_channel();
     let panics = Arc::<AtomicBool>::default();
@@ -45,14 +56,14 @@ pub(super) async fn drive_with<T>(
         panics: Arc::clone(&panics),
         seen: Arc::clone(&seen),
         taken: Arc::clone(&taken),
+        spans: Mutex::default(),
     });
-    // Chunks of small spans are merged, and one of a large span goes out alone.
-    let limits = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
     let hold = hold.map(|hold| Instant::now() + hold);
-    let mut worker = Worker::new(Arc::clone(&intake), sink, limits, inbox, hold);
+    let mut worker = Worker::new(Arc::clone(&intake), sink, options, inbox, hold);
     let commands = Some(commands);
     let [scope, another] = [Arc::default(), Arc::default()];
-    let bench = Bench { intake, commands, exports, scope, another, panics, seen, taken };
+    let ids = AtomicU64::new(0);
+    let bench = Bench { intake, commands, exports, scope, another, ids, panics, seen, taken };
     let work = async move { worker.supervise().await };
     // The test first: what it does before it waits is there when the worker begins.
     let (result, ()) = timeout(Duration::from_secs(24 * 3600), join(test(bench), work))
@@ -68,6 +79,7 @@ pub(super) struct Bench {
     exports: mpsc::UnboundedReceiver<Export>,
     scope: Arc<Scope>,
     another: Arc<Scope>,
+    ids: AtomicU64,
     panics: Arc<AtomicBool>,
     seen: Arc<AtomicU64>,
     taken: Arc<AtomicU64>,
@@ -76,18 +88,20 @@ pub(super) struct Bench {
 impl Bench {
     /// Ends spans that wait for others to go out with.
     pub(super) fn end_spans(&self, spans: usize) {
-        (0..spans).for_each(|_| self.intake.push(&self.scope, b"a span"));
+        (0..spans).for_each(|_| self.intake.push(&self.scope, &self.next_id()));
     }
 
     /// Ends spans that cannot go out in a request with those of the other methods.
     pub(super) fn end_spans_of_another(&self, spans: usize) {
-        (0..spans).for_each(|_| self.intake.push(&self.another, b"a span"));
+        (0..spans).for_each(|_| self.intake.push(&self.another, &self.next_id()));
     }
 
     /// Ends spans each of which fills a request, so that all go out at once, one by one.
     pub(super) fn end_requests(&self, spans: usize) {
         for _ in 0..spans {
-            self.intake.push(&self.scope, &vec![7; CHUNK_BYTES]);
+            let mut span = vec![7; CHUNK_BYTES];
+            span[..6].copy_from_slice(&self.next_id());
+            self.intake.push(&self.scope, &span);
         }
         self.intake.seal_all();
     }
@@ -129,7 +143,8 @@ impl Bench {
 
     /// Says who the spans are from, and that it is known.
     pub(super) fn release(&self, resource: &'static str) {
-        self.scope.resource.set(resource);
+        let field = [&[10, u8::try_from(resource.len()).unwrap()], resource.as_bytes()].concat();
+        self.scope.resource.set(field);
         self.commands.as_ref().expect("a worker").send(Command::Release).expect("a worker");
     }
 
@@ -165,6 +180,12 @@ impl Bench {
         self.intake.bytes_used()
     }
 
+    /// What a span begins with that is like no other.
+    fn next_id(&self) -> [u8; 6] {
+        let [_, _, id @ ..] = self.ids.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        id
+    }
+
     fn ask(&self, command: fn(Drain) -> Command, deadline: Duration) -> oneshot::Receiver<Stats> {
         let (tell, told) = oneshot::channel();
         let intake = Arc::clone(&self.intake);
@@ -192,6 +213,17 @@ impl Export {
         self.request.windows(resource.len()).any(|part| part == resource.as_bytes())
     }
 
+    /// Bytes of the request.
+    pub(super) fn len(&self) -> usize {
+        self.request.len()
+    }
+
+    /// How many spans had ended before each of its own.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        let id = |id: Vec<u8>| id.iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        ids(&self.request).into_iter().map(id).collect()
+    }
+
     pub(super) fn answer(self, answer: Answer) {
         let _ = self.answer.send(answer);
     }
@@ -211,7 +243,22 @@ impl Answer {
     }
 
     pub(super) fn failed() -> Self {
-        Self::Outcome(Outcome::Failed(Failure("connection refused".into())))
+        Self::Outcome(Outcome::Failed(Failure::for_good("bad request")))
+    }
+
+    /// A failure that may pass.
+    pub(super) fn refused() -> Self {
+        Self::Outcome(Outcome::Failed(Failure::for_now("connection refused")))
+    }
+
+    /// One that is asked to wait.
+    pub(super) fn asked(delay: Duration) -> Self {
+        let then = Then::TryAgain { asked: Some(delay) };
+        Self::Outcome(Outcome::Failed(Failure { reason: "throttled".into(), then }))
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::Outcome(Outcome::Failed(Failure::too_large("message too large")))
     }
 }
 
@@ -221,6 +268,59 @@ struct ScriptedSink {
     panics: Arc<AtomicBool>,
     seen: Arc<AtomicU64>,
     taken: Arc<AtomicU64>,
+    spans: Mutex<Spans>,
+}
+
+/// The spans that the sink knows, by their ids.
+#[derive(Default)]
+struct Spans {
+    under_way: HashSet<Vec<u8>>,
+    settled: HashSet<Vec<u8>>,
+}
+
+/// Holds the worker to its word: a span is in one export at a time, and in none once it is settled.
+struct UnderWay<'a> {
+    ids: Vec<Vec<u8>>,
+    spans: &'a Mutex<Spans>,
+    settled: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(batch: &Batch, spans: &'a Mutex<Spans>) -> Self {
+        let ids: Vec<_> = batch.requests().flat_map(|request| ids(&request)).collect();
+        assert_eq!(ids.len() as u64, batch.spans());
+        let mut known = spans.lock().unwrap();
+        for id in &ids {
+            assert!(!known.settled.contains(id), "sent again");
+            assert!(known.under_way.insert(id.clone()), "sent twice at once");
+        }
+        drop(known);
+        Self { ids, spans, settled: false }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut spans = self.spans.lock().unwrap();
+        for id in std::mem::take(&mut self.ids) {
+            spans.under_way.remove(&id);
+            if self.settled {
+                spans.settled.insert(id);
+            }
+        }
+    }
+}
+
+/// What each span of a request begins with.
+fn ids(request: &[u8]) -> Vec<Vec<u8>> {
+    let inner = |message, number| {
+        Fields::new(message).filter_map(move |field| match field.unwrap() {
+            (found, Value::Bytes(bytes)) if found == number => Some(bytes),
+            _ => None,
+        })
+    };
+    let scopes = inner(request, 1).flat_map(|resource| inner(resource, 2));
+    scopes.flat_map(|scope| inner(scope, 2)).map(|span| span[..6].to_vec()).collect()
 }
 
 impl Sink for ScriptedSink {
@@ -231,6 +331,7 @@ impl Sink for ScriptedSink {
     fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
         Box::pin(async {
             self.seen.fetch_add(batch.spans(), Ordering::Relaxed);
+            let mut under_way = UnderWay::begin(batch, &self.spans);
             let (answer, answered) = oneshot::channel();
             let _ = self.calls.send(Export {
                 spans: batch.spans(),
@@ -240,8 +341,10 @@ impl Sink for ScriptedSink {
             });
             match answered.await {
                 Ok(Answer::Outcome(outcome)) => {
-                    if let Outcome::Delivered { rejected: 0, .. } = outcome {
-                        self.taken.fetch_add(batch.spans(), Ordering::Relaxed);
+                    if let Outcome::Delivered { rejected, .. } = outcome {
+                        let taken = batch.spans().saturating_sub(rejected);
+                        self.taken.fetch_add(taken, Ordering::Relaxed);
+                        under_way.settled = true;
                     }
                     outcome
                 }

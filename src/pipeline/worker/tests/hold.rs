@@ -229,7 +229,8 @@ proptest! {
         let hold = Duration::from_secs(hold);
         let mut runtime = runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(drive_with(BUDGET, 2, Some(hold), async |mut bench| {
+        let options = PipelineOptions { max_bytes: BUDGET, ..PipelineOptions::default() };
+        runtime.block_on(drive_with(options, 2, Some(hold), async |mut bench| {
             let until = Instant::now() + hold;
             let mut held = true;
             let mut ended = 0;

@@ -1,13 +1,15 @@
 //! What the operator reads: a line when something changes, and none per span or batch.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-use super::bench::drive_held;
+use super::super::super::options::RetryPolicy;
+use super::bench::{drive_held, drive_retrying};
 use super::*;
-use crate::pipeline::Failure;
+use crate::pipeline::{Failure, Outcome};
 
 #[tokio::test(start_paused = true)]
 async fn only_a_change_is_logged() {
@@ -16,31 +18,34 @@ async fn only_a_change_is_logged() {
     const PART: fn() -> Answer = || Answer::rejected(1);
     const FAIL: fn() -> Answer = Answer::failed;
     const PANIC: fn() -> Answer = || Answer::Panic;
-    const CANNOT: &str = "WARN cannot export to grpc://collector:4317: connection refused; \
+    const CANNOT: &str = "WARN cannot export to grpc://collector:4317: bad request; \
          spans lost: 2, and further ones until this is over";
-    const AGAIN: &str = "INFO grpc://collector:4317 takes spans again";
+    const AGAIN_1: &str = "INFO delivered again to grpc://collector:4317 after 0 s, 1 lost";
+    const AGAIN_2: &str = "INFO delivered again to grpc://collector:4317 after 0 s, 2 lost";
+    const AGAIN_4: &str = "INFO delivered again to grpc://collector:4317 after 0 s, 4 lost";
+    const AGAIN_6: &str = "INFO delivered again to grpc://collector:4317 after 0 s, 6 lost";
     const REJECTED: &str = "WARN grpc://collector:4317 rejected 1 of 2 spans: no room";
     const OTHER: fn() -> Answer =
-        || Answer::Outcome(Outcome::Failed(Failure("refused with UNAUTHENTICATED".into())));
+        || Answer::Outcome(Outcome::Failed(Failure::for_good("refused with UNAUTHENTICATED")));
     const CANNOT_OTHER: &str = "WARN cannot export to grpc://collector:4317: refused with \
          UNAUTHENTICATED; spans lost: 2, and further ones until this is over";
     const RESTARTED: &str = "ERROR the span exporter panicked and was restarted: a bug";
     let rows: [(Answers<'_>, &[&str], &str); 11] = [
         (&[OK, OK], &[], "all is well"),
         (&[FAIL, FAIL, FAIL], &[CANNOT], "an outage is one line"),
-        (&[FAIL, FAIL, OK, OK, FAIL], &[CANNOT, AGAIN, CANNOT], "and its end another"),
-        (&[OK, FAIL, OK], &[CANNOT, AGAIN], "however short it is"),
+        (&[FAIL, FAIL, OK, OK, FAIL], &[CANNOT, AGAIN_4, CANNOT], "and its end another"),
+        (&[OK, FAIL, OK], &[CANNOT, AGAIN_2], "however short it is"),
         (&[PART, PART], &[REJECTED], "what is rejected is said once"),
-        (&[PART, OK, PART], &[REJECTED, AGAIN, REJECTED], "and again after it was over"),
+        (&[PART, OK, PART], &[REJECTED, AGAIN_1, REJECTED], "and again after it was over"),
         (&[FAIL, PART, FAIL], &[CANNOT, REJECTED, CANNOT], "another trouble is another line"),
         (&[FAIL, OTHER, OTHER], &[CANNOT, CANNOT_OTHER], "and so is another reason"),
         (
             &[FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK, FAIL, OK],
-            &[CANNOT, AGAIN, CANNOT, AGAIN, CANNOT, AGAIN, CANNOT, AGAIN, CANNOT, AGAIN],
+            &[CANNOT, AGAIN_2, CANNOT, AGAIN_2, CANNOT, AGAIN_2, CANNOT, AGAIN_2, CANNOT, AGAIN_2],
             "to and fro is no reason for a line with each",
         ),
         (&[PANIC, OK, OK], &[RESTARTED], "a panic"),
-        (&[FAIL, PANIC, FAIL, OK], &[CANNOT, RESTARTED, AGAIN], "changes nothing else"),
+        (&[FAIL, PANIC, FAIL, OK], &[CANNOT, RESTARTED, AGAIN_6], "changes nothing else"),
     ];
     // While there is only one subscriber, tracing asks the thread that is the first to log a line
     // whether anyone wants it: that of another test would say no for all.
@@ -55,6 +60,50 @@ async fn only_a_change_is_logged() {
                 bench.export().await.answer(answer());
                 flush.await.unwrap();
             }
+        })
+        .await;
+        drop(logging);
+        assert_eq!(*lines.0.lock().unwrap(), expected, "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_a_line_when_it_begins_one_when_it_costs_spans_and_one_when_it_is_over() {
+    const CANNOT: &str = "WARN cannot export to grpc://collector:4317: connection refused; trying \
+         again, spans are kept up to 32 MiB";
+    const GIVEN_UP: &str = "WARN cannot export to grpc://collector:4317 for 60 s: connection \
+         refused; spans given up: 2, and further ones until this is over";
+    const AGAIN: &str = "INFO delivered again to grpc://collector:4317 after 42 s, 0 lost";
+    const AGAIN_LESS: &str = "INFO delivered again to grpc://collector:4317 after 126 s, 2 lost";
+    let rows: [(u64, &[&str], &str); 2] = [
+        (2, &[CANNOT, AGAIN], "short"),
+        (6, &[CANNOT, GIVEN_UP, AGAIN_LESS], "so long that spans are given up"),
+    ];
+    let _another = tracing::Dispatch::new(Lines::default());
+    for (failures, expected, why) in rows {
+        let lines = Lines::default();
+        let logging = tracing::subscriber::set_default(lines.clone());
+        let policy = RetryPolicy {
+            initial: Duration::ZERO,
+            max: Duration::ZERO,
+            give_up_after: Duration::from_secs(60),
+        };
+        drive_retrying(policy, async |mut bench| {
+            bench.end_spans(2);
+            let _flush = bench.start_flush(Duration::from_secs(1));
+            for failure in 0..=failures {
+                if failure == 3 {
+                    bench.end_spans(2);
+                }
+                let export = bench.export().await;
+                if failure < failures {
+                    export.answer(Answer::refused());
+                    bench.pass(Duration::from_secs(21)).await;
+                } else {
+                    export.answer(Answer::DELIVERED);
+                }
+            }
+            bench.pass(Duration::from_secs(1)).await;
         })
         .await;
         drop(logging);

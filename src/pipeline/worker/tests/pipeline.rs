@@ -10,7 +10,7 @@ use std::task::{Poll, Wake, Waker};
 use opentelemetry::Context;
 use tokio::runtime::{Builder, Runtime};
 
-use super::super::super::batch::Scope;
+use super::super::super::batch::{Batch, Scope};
 use super::super::super::buffer::BufferLimits;
 use super::super::super::{FOREVER, Pipeline};
 use super::*;
@@ -149,8 +149,7 @@ fn drain_blocking(pipeline: &Pipeline) -> [Stats; 2] {
 fn start(during: fn(usize)) -> (Arc<Pipeline>, Receiver<()>) {
     let (alive, ended) = channel();
     let sink = Box::new(AsyncSink { exports: AtomicUsize::new(0), during, _alive: alive });
-    let pipeline =
-        Pipeline::start(sink, BufferLimits::default(), BatchLimits::default(), None).unwrap();
+    let pipeline = Pipeline::start(sink, PipelineOptions::default(), None).unwrap();
     (Arc::new(pipeline), ended)
 }
 

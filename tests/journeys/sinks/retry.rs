@@ -1,0 +1,134 @@
+//! Collectors that want spans later, or fewer of them at once.
+
+use prost::Message;
+
+use super::collector::Collector;
+use super::script::{Answer, Script};
+use super::*;
+
+#[test]
+fn retryable_codes_are_tried_again_and_no_span_is_lost_or_sent_twice() {
+    let grpc: fn(&Collector) -> String = Collector::grpc_url;
+    let http: fn(&Collector) -> String = Collector::http_url;
+    let rows = [
+        (grpc, Answer::grpc("1"), "CANCELLED"),
+        (grpc, Answer::grpc("4"), "DEADLINE_EXCEEDED"),
+        (grpc, Answer::grpc("10"), "ABORTED"),
+        (grpc, Answer::grpc("11"), "OUT_OF_RANGE"),
+        (grpc, Answer::grpc("14"), "UNAVAILABLE"),
+        (grpc, Answer::grpc("15"), "DATA_LOSS"),
+        (
+            grpc,
+            Answer::grpc("8").trailer(DETAILS, MILLIS_300),
+            "RESOURCE_EXHAUSTED, with RetryInfo",
+        ),
+        (http, Answer::new(429), "429"),
+        (http, Answer::new(502), "502"),
+        (http, Answer::new(503), "503"),
+        (http, Answer::new(504), "504"),
+    ];
+    for (url, answer, why) in rows {
+        let collector = Collector::start(Script::First(3, Box::new(answer)));
+        let tracing = tracing_to(&url(&collector));
+        let served = serve(&tracing, 5);
+        assert_eq!(tracing.flush_blocking(LONG), settled(5, 0), "{why}");
+        assert_eq!(collector.ids(), ids(&served), "{why}");
+        assert_eq!(tracing.shutdown_blocking(LONG), settled(5, 0), "{why}");
+    }
+}
+
+#[test]
+fn retry_info_and_retry_after_are_obeyed() {
+    type Row = (fn(&Collector) -> String, Answer, u64, &'static str);
+    let rows: [Row; 3] = [
+        (
+            Collector::grpc_url,
+            Answer::grpc("14").trailer(DETAILS, MILLIS_300),
+            300,
+            "RetryInfo of 300 ms",
+        ),
+        (
+            Collector::http_url,
+            Answer::new(503).header("retry-after", "1"),
+            1000,
+            "Retry-After in seconds",
+        ),
+        (
+            Collector::grpc_url,
+            Answer::new(503).header("retry-after", "1"),
+            1000,
+            "of a proxy before a gRPC server",
+        ),
+    ];
+    for (url, answer, millis, why) in rows {
+        let collector = Collector::start(Script::First(1, Box::new(answer)));
+        let log = Log::about(&url(&collector));
+        let tracing = tracing_to(&url(&collector));
+        serve(&tracing, 2);
+        let start = Instant::now();
+        assert_eq!(tracing.flush_blocking(LONG), settled(2, 0), "{why}");
+        assert!(start.elapsed() >= Duration::from_millis(millis), "{why}: {:?}", start.elapsed());
+        assert!(log.lines()[1].ends_with("s, 0 lost"), "{why}: {:?}", log.lines());
+    }
+}
+
+#[test]
+fn message_too_large_is_sent_in_parts_and_only_a_giant_span_is_lost() {
+    const MOST: usize = 100_000;
+    let tonic = "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes";
+    type Row = (fn(&Collector) -> String, Answer, &'static str);
+    let rows: [Row; 3] = [
+        (Collector::grpc_url, Answer::grpc("11").trailer("grpc-message", tonic), "tonic"),
+        (
+            Collector::grpc_url,
+            Answer::grpc("8").trailer("grpc-message", "received message larger than max (5 vs. 4)"),
+            "Go",
+        ),
+        (Collector::http_url, Answer::new(413), "HTTP"),
+    ];
+    for (url, answer, why) in rows {
+        let collector = Collector::start(Script::UpTo(MOST, Box::new(answer)));
+        let log = Log::about(&url(&collector));
+        let tracing = tracing_to(&url(&collector));
+        let mut served = serve(&tracing, 1000);
+        serve_large(&tracing, MOST);
+        served.extend(serve(&tracing, 1000));
+        let stats = tracing.flush_blocking(LONG);
+        let mut expected = settled(2000, 0);
+        expected.accepted += 1;
+        expected.dropped.too_large = 1;
+        assert_eq!(stats, expected, "{why}: {:?}", log.lines());
+        let lines = log.lines();
+        assert!(lines[0].contains("takes only smaller requests"), "{why}: {lines:?}");
+        assert!(lines.iter().any(|line| line.contains("; spans lost: 1,")), "{why}: {lines:?}");
+
+        let before = collector.received().len();
+        served.extend(serve(&tracing, 2000));
+        expected.accepted += 2000;
+        expected.delivered += 2000;
+        assert_eq!(tracing.shutdown_blocking(LONG), expected, "{why}");
+        assert!(collector.ids().is_superset(&ids(&served)), "{why}");
+        let later = collector.received().split_off(before);
+        let large = later.iter().filter(|it| it.message.encoded_len() > MOST).count();
+        assert!(large <= 1, "{why}: {large} were too large although smaller ones are wanted");
+    }
+}
+
+#[test]
+fn partial_success_is_never_retried() {
+    for url in [Collector::grpc_url, Collector::http_url] {
+        let collector = Collector::start(Script::Partial(2, "no room"));
+        let log = Log::about(&url(&collector));
+        let tracing = tracing_to(&url(&collector));
+        serve(&tracing, 3);
+        let stats = tracing.shutdown_blocking(LONG);
+        assert_eq!((stats.delivered, stats.rejected, stats.pending), (1, 2, 0), "{stats}");
+        assert_eq!(collector.received().len(), 1);
+        assert!(log.lines()[0].ends_with("rejected 2 of 3 spans: no room"), "{:?}", log.lines());
+    }
+}
+
+const DETAILS: &str = "grpc-status-details-bin";
+/// A `google.rpc.Status` with a `RetryInfo`, in base64 without padding.
+const MILLIS_300: &str =
+    "CA4aNAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIICgYQgMaGjwE";
