@@ -72,6 +72,7 @@ impl TracingServiceConfig {
     ///
     /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says, or
     ///   when neither it nor the environment says where spans go;
+    /// - when a file or a variable with the value of a header is missing, or holds none;
     /// - when it asks for TLS (`grpcs`, `https`, `ca_certs`, key pairs), which this version
     ///   cannot do yet;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`);
