@@ -77,6 +77,7 @@ impl TracingServiceConfig {
     ///
     /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says, or
     ///   when neither it nor the environment says where spans go;
+    /// - when a file or a variable with the value of a header is missing, or holds none;
     /// - when certificates or keys cannot be used, as [`StartError::Certificates`] says;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`), or those of TLS
     ///   are (`ring`, `aws-lc-rs`) with `grpcs`, `https`, `ca_certs` or key pairs;

@@ -10,7 +10,7 @@ use crate::context::{Network, ResponseHeader};
 use crate::pipeline::WhenFull;
 use crate::record::{Capture, CapturedHeader};
 use crate::sampling::{RemoteParent, SamplingRule};
-use crate::sink::{Compression, ExportOptions, KeyPair};
+use crate::sink::{self, Compression, KeyPair};
 
 /// The configuration that counts: every key with its value, and where that comes from.
 ///
@@ -140,14 +140,13 @@ impl<'a> Lines<'a> {
                 }
             }
         }
-        let default = ExportOptions::default();
-        let compression = exporter.compression.unwrap_or(default.compression);
+        let compression = exporter.compression.unwrap_or_default();
         let compression = written(compression, &Compression::WORDS);
         self.put("compression", exporter.compression.is_some(), compression);
-        let timeout = exporter.timeout.unwrap_or(default.timeout);
+        let timeout = exporter.timeout.unwrap_or(sink::TIMEOUT);
         self.put("timeout", exporter.timeout.is_some(), timeout.show());
         let connecting =
-            exporter.connect_timeout.unwrap_or_else(|| default.connect_timeout.min(timeout));
+            exporter.connect_timeout.unwrap_or_else(|| sink::CONNECT_TIMEOUT.min(timeout));
         self.put("connect_timeout", exporter.connect_timeout.is_some(), connecting.show());
     }
 

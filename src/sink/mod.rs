@@ -50,6 +50,6 @@ pub(crate) use self::header_value::header_value;
 #[cfg(feature = "_client")]
 pub(crate) use self::headers::read_header_value;
 pub use self::options::Compression;
+pub(crate) use self::options::{CONNECT_TIMEOUT, KeyPair, TIMEOUT};
 #[cfg(feature = "_client")]
 pub(crate) use self::options::{ExportOptions, TlsOptions};
-pub(crate) use self::options::{KeyPair, TIMEOUT};

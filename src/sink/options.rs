@@ -33,7 +33,7 @@ impl Default for ExportOptions {
             header_files: Vec::new(),
             compression: Compression::None,
             timeout: TIMEOUT,
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: CONNECT_TIMEOUT,
             tls: None,
             unix_socket: None,
         }
@@ -79,3 +79,6 @@ pub(crate) struct KeyPair {
 
 /// Time for an attempt, unless the operator sets another.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for a connection, unless the operator sets another, or less for the attempt.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

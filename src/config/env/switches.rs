@@ -54,7 +54,7 @@ fn items(list: &str) -> Vec<&str> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
-pub(super) const DISABLED: &str = "OTEL_SDK_DISABLED";
+const DISABLED: &str = "OTEL_SDK_DISABLED";
 const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 

@@ -1,8 +1,11 @@
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-use crate::config::TracingServiceConfig;
+use crate::config::{LimitsConfig, QueueConfig, RetryConfig, TracingServiceConfig};
 use crate::context::Network;
+use crate::pipeline::WhenFull;
 use crate::sampling::RemoteParent;
+use crate::sink::Compression;
 
 /// A section with these lines, of which the first is the fourth of the document.
 pub(super) fn read(lines: &str) -> Result<TracingServiceConfig, String> {
@@ -41,6 +44,71 @@ fn who_is_believed_is_read() {
         ),
         ("  trusted_proxies: [::1, ::1/128]", proxies(&["::1"]), "the same twice is once"),
         ("  trusted_proxies: []", recording(), "none"),
+    ];
+    for (lines, expected, reason) in cases {
+        assert_eq!(read(lines), Ok(expected), "{lines}: {reason}");
+    }
+}
+
+#[test]
+fn settings_of_the_exporter_are_read() {
+    let queue = |queue| recording().queue(queue);
+    let retry = |retry| recording().retry(retry);
+    let none = QueueConfig::default;
+    let cases = [
+        (
+            "  headers: {X-A: ' b ', x-b: {file: /f}, x-c: {env: V}, x-d: '7'}",
+            recording()
+                .header("x-a", " b ")
+                .header_from_file("x-b", "/f")
+                .header_from_env("x-c", "V")
+                .header("x-d", "7"),
+            "names have no case, and blanks do not matter yet",
+        ),
+        ("  headers:\n  queue:\n  limits: ~", recording(), "no value is left out"),
+        ("  queue: {max_bytes: }\n  retry: {}", recording(), "nor is an empty mapping one"),
+        ("  compression: GZIP", recording().compression(Compression::Gzip), "any case"),
+        ("  compression: none", recording().compression(Compression::None), "the default"),
+        ("  timeout: 1h", recording().timeout(Duration::from_secs(3600)), "the most"),
+        (
+            "  timeout: 2s\n  connect_timeout: 2000ms",
+            recording().timeout(Duration::from_secs(2)).connect_timeout(Duration::from_secs(2)),
+            "the part may be the whole",
+        ),
+        ("  queue: {max_bytes: 4_000_000}", queue(none().max_bytes(4_000_000)), "bytes"),
+        ("  queue: {max_bytes: '4_000_000'}", queue(none().max_bytes(4_000_000)), "as text"),
+        ("  queue: {max_bytes: 64 mib}", queue(none().max_bytes(64 << 20)), "a unit"),
+        (
+            "  queue: {max_batch_spans: 1, max_batch_bytes: 64KiB, max_delay: 1ms}",
+            queue(
+                none()
+                    .max_batch_spans(1)
+                    .max_batch_bytes(64 << 10)
+                    .max_delay(Duration::from_millis(1)),
+            ),
+            "the least",
+        ),
+        (
+            "  queue: {when_full: Drop_Oldest}",
+            queue(none().when_full(WhenFull::DropOldest)),
+            "a word in any case",
+        ),
+        (
+            "  retry: {initial: 1s, max: 1s, give_up_after: 0}",
+            retry(
+                RetryConfig::default()
+                    .initial(Duration::from_secs(1))
+                    .max(Duration::from_secs(1))
+                    .give_up_after(Duration::ZERO),
+            ),
+            "one attempt",
+        ),
+        ("  concurrency: '64'", recording().concurrency(64), "digits as text"),
+        (
+            "  limits: {attributes_per_span: 0, value_length: 1kB}",
+            recording().limits(LimitsConfig::default().attributes_per_span(0).value_length(1000)),
+            "none at all, and a decimal unit",
+        ),
     ];
     for (lines, expected, reason) in cases {
         assert_eq!(read(lines), Ok(expected), "{lines}: {reason}");
