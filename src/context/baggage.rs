@@ -22,7 +22,7 @@ impl BaggageHeader {
     /// The baggage of a request, without the members that are malformed or beyond the limits;
     /// `None` if nothing is left.
     pub(crate) fn extract(headers: &HeaderMap) -> Option<Self> {
-        let fields = headers.get_all(&NAME);
+        let fields = list::fields(headers, &NAME)?;
         let kept = || {
             list::members(&fields).filter(|member| is_member(member)).take_while(within_limits())
         };

@@ -1,7 +1,16 @@
 //! Comma-separated lists that may be spread over several header fields: what `tracestate` and
 //! `baggage` have in common.
 
-use http::header::{GetAll, HeaderValue};
+use http::header::{GetAll, HeaderMap, HeaderName, HeaderValue};
+
+/// The fields of this name, if there is one: that there is none is found out sooner.
+pub(super) fn fields<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Option<GetAll<'a, HeaderValue>> {
+    headers.get(name)?;
+    Some(headers.get_all(name))
+}
 
 /// The members of all fields in order, without the blanks around them and without empty ones.
 pub(super) fn members<'a>(

@@ -27,7 +27,7 @@ impl Traceparent {
     ///
     /// Of two there is no telling which is the caller's, so neither is used.
     pub(crate) fn extract(headers: &HeaderMap) -> Option<Self> {
-        let mut fields = headers.get_all(&NAME).iter();
+        let mut fields = list::fields(headers, &NAME)?.iter();
         let only = fields.next()?;
         if fields.next().is_some() {
             return None;

@@ -20,7 +20,7 @@ pub(crate) struct TraceStateHeader(HeaderValue);
 impl TraceStateHeader {
     /// The tracestate of a request; `None` if there is none, it is empty, or any of it is bad.
     pub(crate) fn extract(headers: &HeaderMap) -> Option<Self> {
-        let fields = headers.get_all(&NAME);
+        let fields = list::fields(headers, &NAME)?;
         for (before, member) in list::members(&fields).enumerate() {
             if before == MAX_MEMBERS || !is_member(member) {
                 return None;
@@ -39,7 +39,8 @@ impl TraceStateHeader {
 
     /// The same for OpenTelemetry; `TraceState::NONE` if there is a key that its type refuses.
     pub(crate) fn to_opentelemetry(&self) -> TraceState {
-        self.as_str().parse().unwrap_or(TraceState::NONE)
+        let members = self.as_str().split(',').filter_map(|member| member.split_once('='));
+        TraceState::from_key_value(members).unwrap_or(TraceState::NONE)
     }
 
     /// What a span's `TraceState` would be sent as; `None` if it is empty or holds what may not be

@@ -79,7 +79,7 @@ impl ShouldSample for ServiceSampler {
         _: &[KeyValue],
         _: &[Link],
     ) -> SamplingResult {
-        sample(parent_context, trace_id, || self.0.records(None, trace_id))
+        sample(parent_context, trace_id, || self.0.records(|| None, trace_id))
     }
 }
 

@@ -3,7 +3,7 @@
 use opentelemetry::{Array, KeyValue, Value};
 
 use super::limits::{SpanLimits, cut};
-use super::wire::{delimited_len, put_bytes, put_fixed64, put_len, put_uint, varint_len};
+use super::wire::{LENGTH, delimited_len, put_bytes, put_fixed64, put_len, put_uint, varint_len};
 
 /// The attributes of an event or a link: given all at once, the last of a repeated key counts.
 pub(super) struct Group<'a> {
@@ -66,12 +66,37 @@ pub(super) fn put_attribute_head(out: &mut Vec<u8>, field: u32, key: &str, value
     put_len(out, VALUE, value_len);
 }
 
+/// Writes an attribute whose value is text.
+#[inline]
+pub(super) fn put_text(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
+    let len = key.len() + value.len() + 6;
+    if field >= 16 || len >= 0x80 {
+        put_attribute_head(out, field, key, delimited_len(any::STRING, value.len()));
+        return put_bytes(out, any::STRING, value.as_bytes());
+    }
+    // Nearly every attribute is so short that each of its tags and lengths is one byte.
+    let [key_len, value_len] = [key.len() as u8, value.len() as u8];
+    out.reserve(len + 2);
+    out.extend_from_slice(&[short_tag(field), len as u8, short_tag(KEY), key_len]);
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(&[short_tag(VALUE), value_len + 2, short_tag(any::STRING), value_len]);
+    out.extend_from_slice(value.as_bytes());
+}
+
+/// The tag of a length-delimited field below 16.
+const fn short_tag(field: u32) -> u8 {
+    (field << 3 | LENGTH) as u8
+}
+
 fn key_value_len(attribute: &KeyValue, limit: usize) -> usize {
     delimited_len(KEY, attribute.key.as_str().len())
         + delimited_len(VALUE, value_len(&attribute.value, limit))
 }
 
 pub(super) fn put_key_value(out: &mut Vec<u8>, field: u32, attribute: &KeyValue, limit: usize) {
+    if let Value::String(value) = &attribute.value {
+        return put_text(out, field, attribute.key.as_str(), cut(value.as_str(), limit));
+    }
     let len = value_len(&attribute.value, limit);
     put_attribute_head(out, field, attribute.key.as_str(), len);
     put_value(out, &attribute.value, limit);

@@ -10,7 +10,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
 
 pub(crate) use self::envelope::{MAX_RESOURCE, encode_resource, encode_scope, fit_resource};
-use super::attributes::{Group, any, put_attribute_head, put_key_value};
+use super::attributes::{Group, any, put_attribute_head, put_key_value, put_text};
 use super::limits::{SpanLimits, cut};
 use super::walk::{self, Fields};
 use super::wire::{
@@ -303,12 +303,10 @@ impl SpanBuffer {
         &self.bytes
     }
 
+    #[inline]
     fn push_cut(&mut self, key: &str, value: &str, limit: usize) {
         if self.attributes.admit(self.limits.attributes) {
-            let value = cut(value, limit);
-            let len = delimited_len(any::STRING, value.len());
-            put_attribute_head(&mut self.bytes, span::ATTRIBUTES, key, len);
-            put_bytes(&mut self.bytes, any::STRING, value.as_bytes());
+            put_text(&mut self.bytes, span::ATTRIBUTES, key, cut(value, limit));
         }
     }
 

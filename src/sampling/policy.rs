@@ -47,11 +47,17 @@ impl Sampling {
         self
     }
 
-    /// The tracestate of the trace, if it is recorded.
-    fn records(&self, asked: Option<&Asked<'_>>, trace_id: TraceId) -> Option<TraceStateHeader> {
-        let rule = asked.and_then(|asked| self.rules.iter().find(|(rule, _)| rule.matches(asked)));
+    /// The tracestate of the trace, if it is recorded. `asked` is called only where there are rules
+    /// to ask it.
+    fn records<'a>(
+        &self,
+        asked: impl FnOnce() -> Option<Asked<'a>>,
+        trace_id: TraceId,
+    ) -> Option<TraceStateHeader> {
+        let asked = if self.rules.is_empty() { None } else { asked() };
+        let rule = asked.and_then(|asked| self.rules.iter().find(|(rule, _)| rule.matches(&asked)));
         let Weighed { rate, tracestate } = rule.map_or(&self.rate, |(_, weighed)| weighed);
-        tracestate.clone().filter(|_| rate.keeps(trace_id))
+        if rate.keeps(trace_id) { tracestate.clone() } else { None }
     }
 }
 
@@ -72,9 +78,9 @@ impl Sampler {
 
     /// Whether a trace that starts here, with this request if it is one, is recorded: then with
     /// this tracestate. Takes no lock.
-    pub(crate) fn records(
+    pub(crate) fn records<'a>(
         &self,
-        asked: Option<&Asked<'_>>,
+        asked: impl FnOnce() -> Option<Asked<'a>>,
         trace_id: TraceId,
     ) -> Option<TraceStateHeader> {
         self.0.load().records(asked, trace_id)
@@ -130,8 +136,7 @@ mod tests {
         ];
         let sampler = Sampler::new(sampling);
         for (path, trace_id, expected, why) in rows {
-            let asked = path.map(asked);
-            let tracestate = sampler.records(asked.as_ref(), trace_id);
+            let tracestate = sampler.records(|| path.map(asked), trace_id);
             assert_eq!(tracestate.as_ref().map(TraceStateHeader::as_str), expected, "{why}");
         }
     }
@@ -139,7 +144,7 @@ mod tests {
     #[test]
     fn sampling_changes_while_it_is_asked() {
         let sampler = Sampler::new(Sampling::new(SamplingRate::NEVER));
-        let recorded = || sampler.records(None, TraceId::from(1)).is_some();
+        let recorded = || sampler.records(|| None, TraceId::from(1)).is_some();
         assert!(!recorded());
         sampler.set(Sampling::new(SamplingRate::ALWAYS));
         assert!(recorded());

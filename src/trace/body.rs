@@ -15,7 +15,7 @@ pin_project! {
     /// Response body of [`Trace`](super::Trace).
     #[derive(Debug)]
     pub struct ResponseBody<B> {
-        // Absent only while it is being dropped.
+        // Absent when it has ended.
         #[pin]
         inner: Option<B>,
         observation: Observation,
@@ -28,7 +28,9 @@ pin_project! {
             // Within the span, and before the span ends: what the body does and writes on its
             // way out belongs to it.
             let mut this = this.project();
-            this.observation.drop_within(|| this.inner.set(None));
+            if this.inner.is_some() {
+                this.observation.drop_within(|| this.inner.set(None));
+            }
         }
     }
 }
@@ -58,17 +60,21 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let Some(mut inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+        let mut this = self.project();
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let entered = this.observation.enter();
         let polled = inner.as_mut().poll_frame(cx);
-        // Asked here, because the answer is the body's code, too.
-        let has_ended = match (&polled, &this.observation) {
-            (Poll::Ready(Some(Ok(frame))), Observation::Live(_)) if !frame.is_trailers() => {
-                is_last(frame, this.left) || inner.is_end_stream()
-            }
-            _ => false,
+        // Asked here, because the answer is the body's code, too. Trailers may follow what is the
+        // last by its length, so the body goes only when it says itself that it is over.
+        let is_over = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || inner.is_end_stream(),
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
+        if is_over {
+            // Now, while its context is in force: it would have to be put in force once more.
+            this.inner.set(None);
+        }
         drop(entered);
         this.observation.leave();
 
@@ -81,7 +87,7 @@ where
                     exchange.passed(frame);
                     if let Some(trailers) = frame.trailers_ref() {
                         this.observation.end(End::Trailers(trailers));
-                    } else if has_ended {
+                    } else if is_last(frame, this.left) || is_over {
                         this.observation.end(End::Complete);
                     }
                 }
@@ -95,7 +101,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

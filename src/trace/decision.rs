@@ -57,7 +57,7 @@ fn traced(
     let (inherited, sampled, tracestate) = match parent {
         None => {
             let inherited = new_trace(baggage);
-            let tracestate = sampler.records(Some(&asked(request)), inherited.trace_id());
+            let tracestate = sampler.records(|| Some(asked(request)), inherited.trace_id());
             (inherited, tracestate.is_some(), tracestate)
         }
         Some(Parent { context, remote }) => {

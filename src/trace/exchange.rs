@@ -161,7 +161,7 @@ impl Exchange {
         self.status = Some(status);
         let version = *self.version.get_or_insert_with(|| response.version());
         let (side, protocol) = (self.side(), self.protocol);
-        if let Some(span) = &mut self.span {
+        if let Some(span) = &self.span {
             if (side, protocol) == (Side::Client, Protocol::Http) {
                 span.answered_in(version);
             }

@@ -17,7 +17,7 @@ pin_project! {
     /// Response future of [`Trace`](super::Trace).
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
-        // Absent only while it is being dropped.
+        // Absent when it has given its answer.
         #[pin]
         inner: Option<F>,
         observation: Observation,
@@ -28,7 +28,9 @@ pin_project! {
             // Within the span, and before the span ends: what the service does and writes on its
             // way out belongs to it.
             let mut this = this.project();
-            this.observation.drop_within(|| this.inner.set(None));
+            if this.inner.is_some() {
+                this.observation.drop_within(|| this.inner.set(None));
+            }
         }
     }
 }
@@ -49,10 +51,14 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(T, Observation), E>> {
-        let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
         let entered = this.observation.enter();
         let polled = inner.poll(cx);
+        if polled.is_ready() {
+            // Now, while its context is in force: it would have to be put in force once more.
+            this.inner.set(None);
+        }
         drop(entered);
         this.observation.leave();
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, SpanContext, Status};
 
+use crate::context::{ResponseHeader, TraceContext};
 use crate::record::SpanBuffer;
 use crate::record::clock::unix_nanos;
 
@@ -18,15 +19,28 @@ use crate::record::clock::unix_nanos;
 pub(super) struct SharedDraft(Arc<Mutex<Option<Draft>>>);
 
 pub(super) struct Draft {
-    pub(super) buffer: SpanBuffer,
+    pub(super) buffer: Box<SpanBuffer>,
+    /// What a response is given when its head has come; the first head counts.
+    answer: Option<Answer>,
     /// Whether attributes came through a [`Handle`] or a hook: then a key may be there already.
     touched: bool,
 }
 
+/// What a response says of its span.
+pub(super) struct Answer {
+    pub(super) trace_context: TraceContext,
+    pub(super) header: ResponseHeader,
+}
+
 impl SharedDraft {
     /// `touched` says whether more than the layer has written to it.
-    pub(super) fn new(buffer: SpanBuffer, touched: bool) -> Self {
-        Self(Arc::new(Mutex::new(Some(Draft { buffer, touched }))))
+    pub(super) fn new(buffer: Box<SpanBuffer>, answer: Answer, touched: bool) -> Self {
+        Self(Arc::new(Mutex::new(Some(Draft { buffer, answer: Some(answer), touched }))))
+    }
+
+    /// Takes what a response is given, the first time.
+    pub(super) fn answer(&self) -> Option<Answer> {
+        self.lock().as_mut()?.answer.take()
     }
 
     /// Takes the span from all who share it.

@@ -101,7 +101,7 @@ impl Outgoing {
             None => {
                 let inherited = new_trace(&current);
                 // Rules are about requests that come in.
-                let tracestate = sampler.records(None, inherited.trace_id());
+                let tracestate = sampler.records(|| None, inherited.trace_id());
                 (inherited, tracestate.is_some(), tracestate)
             }
             Some(Parent { trace_context, .. }) => {

@@ -1,15 +1,16 @@
-//! Span buffers that wait to be used again, a few for each thread.
+//! Span buffers that wait to be used again, a few for each thread. Boxed, so that one moves by its
+//! address: it goes from hand to hand several times in its life.
 
 use std::cell::RefCell;
 
 use crate::record::SpanBuffer;
 
-pub(super) fn take() -> SpanBuffer {
+pub(super) fn take() -> Box<SpanBuffer> {
     POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
 /// Keeps the buffer, unless it has grown large or there are enough.
-pub(super) fn give_back(buffer: SpanBuffer) {
+pub(super) fn give_back(buffer: Box<SpanBuffer>) {
     if buffer.capacity() <= MAX_CAPACITY {
         // Fails only while the thread is being torn down: then the buffer goes, too.
         let _ = POOL.try_with(|pool| {
@@ -22,7 +23,8 @@ pub(super) fn give_back(buffer: SpanBuffer) {
 }
 
 thread_local! {
-    static POOL: RefCell<Vec<SpanBuffer>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "a box is taken out and put back as it is")]
+    static POOL: RefCell<Vec<Box<SpanBuffer>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Buffers for one thread. More requests than this may be under way; they allocate.

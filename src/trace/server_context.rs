@@ -72,7 +72,7 @@ pub(super) struct Entered {
 pub(super) fn enter(context: &Context, serving: Serving<'_>) -> Entered {
     let before = match serving {
         Serving::Recorded(server_span) => Some(swap(Some(server_span.clone()))),
-        Serving::Unrecorded => Some(swap(None)),
+        Serving::Unrecorded => is_set().then(|| swap(None)),
         Serving::AsBefore => None,
     };
     let is_reachable = current::is_reachable();
@@ -85,6 +85,10 @@ impl Drop for Entered {
             swap(before);
         }
     }
+}
+
+fn is_set() -> bool {
+    SERVING.try_with(|serving| serving.borrow().is_some()).unwrap_or(false)
 }
 
 /// Returns what was there. Nothing is dropped while the cell is borrowed: a context may hold values

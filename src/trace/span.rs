@@ -8,7 +8,7 @@ use http::{Response, Version};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
-use super::handle::{Handle, SharedDraft};
+use super::handle::{Answer, Handle, SharedDraft};
 use super::layer::{Role, Settings, Side};
 use super::pool;
 use super::semconv::{self, Code, Outcome, Protocol, RequestHead};
@@ -19,9 +19,6 @@ use crate::record::{Remote, SpanHead};
 #[derive(Debug)]
 pub(super) struct ActiveSpan {
     draft: SharedDraft,
-    /// Given to the response when its head has come.
-    trace_context: Option<TraceContext>,
-    response_header: ResponseHeader,
 }
 
 /// Where a span stands in its trace.
@@ -77,33 +74,31 @@ impl ActiveSpan {
         if let Some(link) = link {
             buffer.link(&link, &[]);
         }
-        let draft = SharedDraft::new(buffer, !hooked.is_empty());
-        let handle = Handle::new(&draft, trace_context.to_span_context(false));
-        let span = Self {
-            draft,
-            trace_context: Some(trace_context),
-            response_header: match (&settings.role, parent) {
-                // Inside another span of this process it is that one's to name itself.
-                (Role::Server { .. }, Some((_, Remote::No))) => ResponseHeader::Off,
-                (Role::Server { response_header, .. }, Some((_, Remote::Yes)) | None) => {
-                    *response_header
-                }
-                // The head of a client's response is what the server wrote.
-                (Role::Client { .. }, _) => ResponseHeader::Off,
-            },
+        let span_context = trace_context.to_span_context(false);
+        let header = match (&settings.role, parent) {
+            // Inside another span of this process it is that one's to name itself.
+            (Role::Server { .. }, Some((_, Remote::No))) => ResponseHeader::Off,
+            (Role::Server { response_header, .. }, Some((_, Remote::Yes)) | None) => {
+                *response_header
+            }
+            // The head of a client's response is what the server wrote.
+            (Role::Client { .. }, _) => ResponseHeader::Off,
         };
-        (span, context.with_span(handle))
+        let answer = Answer { trace_context, header };
+        let draft = SharedDraft::new(buffer, answer, !hooked.is_empty());
+        let handle = Handle::new(&draft, span_context);
+        (Self { draft }, context.with_span(handle))
     }
 
     /// Writes what is to be shown of the head of the response, and names the span in it; the first
     /// head counts.
     pub(super) fn answered<B>(
-        &mut self,
+        &self,
         settings: &Settings,
         protocol: Protocol,
         response: &mut Response<B>,
     ) {
-        let Some(trace_context) = self.trace_context.take() else { return };
+        let Some(Answer { trace_context, header }) = self.draft.answer() else { return };
         // Before anything is locked: they may write to the span by themselves.
         let hooked = settings.hooks.on_response(response);
         let capture = &settings.capture;
@@ -121,12 +116,12 @@ impl ActiveSpan {
                 hooked.iter().for_each(|attribute| draft.set(attribute));
             });
         }
-        self.response_header.write(trace_context.traceparent(), response.headers_mut());
+        header.write(trace_context.traceparent(), response.headers_mut());
         response.extensions_mut().insert(trace_context);
     }
 
     /// Writes the version of HTTP that a client was answered in, which is what was agreed on.
-    pub(super) fn answered_in(&mut self, version: Version) {
+    pub(super) fn answered_in(&self, version: Version) {
         const KEY: &str = "network.protocol.version";
         if let Some(version) = semconv::http::version(version) {
             self.draft.write(|draft| draft.late(KEY).push_str(KEY, version));

@@ -28,7 +28,13 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, ter
         span.push_str("network.protocol.version", version);
     }
     if let Some(agent) = head.headers.get(header::USER_AGENT) {
-        span.push_peer_str("user_agent.original", &String::from_utf8_lossy(agent.as_bytes()));
+        match agent.to_str() {
+            Ok(agent) => span.push_peer_str("user_agent.original", agent),
+            Err(_) => {
+                let agent = String::from_utf8_lossy(agent.as_bytes());
+                span.push_peer_str("user_agent.original", &agent);
+            }
+        }
     }
     headers(span, head.headers, &terms.capture.request_headers, terms.capture);
 
