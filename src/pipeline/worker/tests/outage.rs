@@ -145,6 +145,7 @@ async fn a_last_attempt_is_at_the_end_to_the_millisecond_whether_the_peer_is_up_
             let [first, second] = [bench.export().await, bench.export().await];
             second.answer(Answer::refused());
             let probe = bench.export().await;
+            bench.pass(Duration::from_secs(1)).await;
             first.answer(Answer::asked(Duration::from_secs(1000)));
             bench.pass(Duration::from_millis(1)).await;
             probe.answer(if up { Answer::DELIVERED } else { Answer::failed() });
