@@ -2,6 +2,7 @@
 
 mod changes;
 mod files;
+mod mutual;
 mod nginx;
 mod refusals;
 mod system;
