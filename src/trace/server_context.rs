@@ -14,7 +14,8 @@ impl TraceContext {
     ///
     /// - outside a request;
     /// - in a request that is not recorded;
-    /// - after the span has ended, as in the `Drop` of a response body that was read to its end.
+    /// - after the span has ended, as in the `Drop` of a response body of known length all of whose
+    ///   bytes were passed on.
     ///
     /// `Context::current()` has the innermost span, which under `#[tracing::instrument]` is
     /// another one. Of server layers inside each other this is the innermost layer's context; one

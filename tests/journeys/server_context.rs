@@ -77,8 +77,12 @@ async fn there_is_none_when_the_span_has_ended() {
             self.0.send(TraceContext::server_context().is_some()).unwrap();
         }
     }
-    // Whether the body is read to its end, whether its drop sees the span.
-    for (is_read, expected) in [(true, false), (false, true)] {
+    let rows = [
+        (0, None, true, "given up, within its span"),
+        (2, None, true, "read until it says that it is over, within its span"),
+        (1, Some("5"), false, "all of its bytes are passed on, which ended the span"),
+    ];
+    for (frames, length, expected, why) in rows {
         let (tracing, mut spans) = TracingService::in_memory();
         let (see, mut seen) = mpsc::unbounded_channel();
         let service = service_fn(async |_: Request<Body>| {
@@ -87,16 +91,20 @@ async fn there_is_none_when_the_span_has_ended() {
                 let _ = &sees;
                 Ok::<_, Infallible>(chunk)
             });
-            Ok::<_, Infallible>(Response::new(Body::from_stream(chunks)))
+            let mut response = Response::builder();
+            if let Some(length) = length {
+                response = response.header("content-length", length);
+            }
+            Ok::<_, Infallible>(response.body(Body::from_stream(chunks)).unwrap())
         });
         let response = TraceLayer::server(&tracing).layer(service).oneshot(get("/")).await;
         let mut body = response.unwrap().into_body();
-        if is_read {
-            while body.frame().await.is_some() {}
+        for _ in 0..frames {
+            let _ = body.frame().await;
         }
         drop(body);
         next(&mut spans).await;
-        assert_eq!(seen.recv().await, Some(expected), "read: {is_read}");
+        assert_eq!(seen.recv().await, Some(expected), "{why}");
     }
 }
 
