@@ -20,8 +20,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
 use super::plan::{Mix, Transport};
+use super::tls;
 use super::wire::{Counted, Precision, Tap, Wire};
 use crate::sinks::script::{message, partial};
 use crate::support::fault_proxy::Links;
@@ -46,6 +48,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// Whether it is not known yet where the answer ends.
+    pub(super) fn is_being_answered(&self) -> bool {
+        self.wire.is_begun(self.number)
+    }
+
     /// Whether the client was sent the whole answer.
     pub(super) fn passed(&self) -> bool {
         self.took().is_some()
@@ -195,13 +202,24 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 impl Shared {
     async fn connection(self: Arc<Self>, stream: TcpStream, wire: Arc<Wire>) {
         let stream = Counted::new(stream, &wire);
+        if self.transport.is_tls() {
+            let Ok(stream) = TlsAcceptor::from(tls::server()).accept(stream).await else { return };
+            self.serve(stream, wire, Precision::Record).await;
+        } else {
+            self.serve(stream, wire, Precision::Byte).await;
+        }
+    }
+
+    async fn serve<S>(self: Arc<Self>, stream: S, wire: Arc<Wire>, precision: Precision)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         // What becomes of a connection is the weather's business.
-        match self.transport {
-            Transport::Grpc => {
-                let stream = Tap::new(stream, Arc::clone(&wire), Precision::Byte);
-                drop(self.serve_grpc(stream, wire).await);
-            }
-            Transport::Http => drop(self.serve_http(stream, wire).await),
+        if self.transport.is_grpc() {
+            let stream = Tap::new(stream, Arc::clone(&wire), precision);
+            drop(self.serve_grpc(stream, wire).await);
+        } else {
+            drop(self.serve_http(stream, wire).await);
         }
     }
 
@@ -347,11 +365,21 @@ impl Shared {
                     whole
                 }
             };
-            if !matches!(reply, Reply::Cut { .. }) {
-                wire.end_after(number, bytes.len());
+            let is_whole = !matches!(reply, Reply::Cut { .. });
+            if is_whole {
+                wire.begin(number);
             }
-            stream.write_all(&bytes).await?;
-            stream.flush().await?;
+            let written = async {
+                stream.write_all(&bytes).await?;
+                stream.flush().await
+            };
+            let written = written.await;
+            match &written {
+                Ok(()) if is_whole => wire.end(number),
+                Ok(()) => {}
+                Err(_) => wire.fail(number),
+            }
+            written?;
             if let Reply::Cut { by, .. } = reply {
                 if by == By::Silence {
                     let _ = given_up.changed().await;
@@ -392,11 +420,11 @@ impl Shared {
         if is(mix.partial) {
             Reply::Taken { rejected: random.random_range(1..=spans) }
         } else if is(mix.refused) {
-            let (again, codes) = match (self.transport, random.random_bool(0.6)) {
-                (Transport::Grpc, true) => (Again::Yes, GRPC_AGAIN),
-                (Transport::Grpc, false) => (Again::No, GRPC_FINAL),
-                (Transport::Http, true) => (Again::Yes, HTTP_AGAIN),
-                (Transport::Http, false) => (Again::No, HTTP_FINAL),
+            let (again, codes) = match (self.transport.is_grpc(), random.random_bool(0.6)) {
+                (true, true) => (Again::Yes, GRPC_AGAIN),
+                (true, false) => (Again::No, GRPC_FINAL),
+                (false, true) => (Again::Yes, HTTP_AGAIN),
+                (false, false) => (Again::No, HTTP_FINAL),
             };
             let code = *codes.choose(random).expect("some");
             // Without a hint, this code is final.

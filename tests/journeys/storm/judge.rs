@@ -53,8 +53,9 @@ impl<'a> Judge<'a> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let stats = self.tracing.stats();
-            let settled = Settled::by(&self.collector.attempts(), self.patience);
-            if settled.agrees(stats) {
+            let attempts = self.collector.attempts();
+            let settled = Settled::by(&attempts, self.patience);
+            if settled.agrees(stats) && !attempts.iter().any(Attempt::is_being_answered) {
                 return pause;
             }
             assert!(

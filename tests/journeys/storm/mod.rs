@@ -24,6 +24,7 @@ mod collector;
 mod hiccups;
 mod judge;
 mod plan;
+mod tls;
 mod wire;
 
 use std::env;
@@ -50,6 +51,16 @@ fn a_storm_of_faults_loses_no_span_without_a_count_over_grpc() {
 #[test]
 fn a_storm_of_faults_loses_no_span_without_a_count_over_http() {
     run_seeds(Transport::Http);
+}
+
+#[test]
+fn a_storm_of_faults_loses_no_span_without_a_count_over_grpc_with_tls() {
+    run_seeds(Transport::Grpcs);
+}
+
+#[test]
+fn a_storm_of_faults_loses_no_span_without_a_count_over_http_with_tls() {
+    run_seeds(Transport::Https);
 }
 
 /// The seeds of one transport, some side by side: most of the time of each is waiting.
@@ -104,7 +115,11 @@ fn weather(seed: u64, transport: Transport) -> judge::Tally {
     collector.behind(proxy.links());
     let url = transport.url(proxy.address());
     let log = Log::about(&url);
-    let tracing = TracingServiceConfig::new(url.parse().unwrap())
+    let mut config = TracingServiceConfig::new(url.parse().unwrap());
+    if transport.is_tls() {
+        config = config.ca_certs([tls::authority()]);
+    }
+    let tracing = config
         .sampling_rate_per_million(1_000_000)
         .timeout(plan.client.timeout)
         .compression(plan.client.compression)

@@ -13,15 +13,27 @@ use crate::support::fault_proxy::{self, Direction};
 pub(super) enum Transport {
     Grpc,
     Http,
+    Grpcs,
+    Https,
 }
 
 impl Transport {
-    pub(super) const ALL: [Self; 2] = [Self::Grpc, Self::Http];
+    pub(super) const ALL: [Self; 4] = [Self::Grpc, Self::Http, Self::Grpcs, Self::Https];
+
+    pub(super) fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::Grpcs)
+    }
+
+    pub(super) fn is_tls(self) -> bool {
+        matches!(self, Self::Grpcs | Self::Https)
+    }
 
     pub(super) fn url(self, address: SocketAddr) -> String {
         match self {
             Self::Grpc => format!("grpc://{address}"),
             Self::Http => format!("http://{address}"),
+            Self::Grpcs => format!("grpcs://{address}"),
+            Self::Https => format!("https://{address}"),
         }
     }
 }
@@ -111,8 +123,7 @@ pub(super) enum Ending {
 
 impl Plan {
     pub(super) fn of(seed: u64, transport: Transport) -> Self {
-        let mut random =
-            SmallRng::seed_from_u64(seed * 2 + u64::from(transport == Transport::Http));
+        let mut random = SmallRng::seed_from_u64(seed * 4 + transport as u64);
         let bursts = std::array::from_fn(|_| {
             let bursts = random.random_range(3..=8);
             let burst = |random: &mut SmallRng| Burst {

@@ -26,9 +26,23 @@ impl Wire {
         Arc::new(Self { link, written: Arc::default(), ends: Mutex::default() })
     }
 
-    /// The answer to this request will end after so many bytes more.
-    pub(super) fn end_after(&self, request: u32, bytes: usize) {
-        self.ends().insert(request, self.written() + bytes as u64);
+    /// The answer to this request is written from now on.
+    pub(super) fn begin(&self, request: u32) {
+        self.ends().insert(request, UNKNOWN);
+    }
+
+    /// It ends with what has been written by now.
+    pub(super) fn end(&self, request: u32) {
+        self.ends().insert(request, self.written());
+    }
+
+    /// It does not end, for it could not be written.
+    pub(super) fn fail(&self, request: u32) {
+        self.ends().remove(&request);
+    }
+
+    pub(super) fn is_begun(&self, request: u32) -> bool {
+        self.ends().get(&request) == Some(&UNKNOWN)
     }
 
     /// When the client was sent the whole answer to this request.
@@ -183,4 +197,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     }
 }
 
+/// The end of an answer that has none yet.
+const UNKNOWN: u64 = u64::MAX;
 const FRAME_HEAD: usize = 9;
