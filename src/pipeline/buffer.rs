@@ -189,15 +189,15 @@ impl Intake {
 
     fn seal_shard(&self, shard: &mut Shard) {
         self.ledger.give_back_bytes(std::mem::take(&mut shard.credit));
-        for mut chunk in shard.open.drain(..) {
-            // Small chunks may wait long when the backend is down; the budget counts their
-            // bytes, not what their buffers could hold.
-            chunk.bytes.shrink_to_fit();
+        for chunk in shard.open.drain(..) {
             self.seal(chunk);
         }
     }
 
-    fn seal(&self, chunk: Chunk) {
+    fn seal(&self, mut chunk: Chunk) {
+        // Chunks may wait long when the backend is down; the budget counts their bytes, not what
+        // their buffers could hold.
+        chunk.bytes.shrink_to_fit();
         lock(&self.sealed).push(chunk);
         self.wake.notify_one();
     }

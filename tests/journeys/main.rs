@@ -20,6 +20,8 @@ mod sdk;
 mod server_context;
 mod sinks;
 mod stacks;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod storm;
 mod support;
 mod tracing;
 mod trust;

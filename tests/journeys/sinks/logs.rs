@@ -9,13 +9,13 @@ use tracing::{Event, Metadata, Subscriber};
 
 /// The lines about one URL from now on: a port, and with it a URL, may have been another test's
 /// before.
-pub(super) struct Log {
+pub(crate) struct Log {
     url: String,
     start: usize,
 }
 
 impl Log {
-    pub(super) fn about(url: &str) -> Self {
+    pub(crate) fn about(url: &str) -> Self {
         // The exporter logs on its own thread, so nothing less than the process will do.
         static COLLECT: Once = Once::new();
         COLLECT.call_once(|| {
@@ -25,7 +25,7 @@ impl Log {
         Self { url: url.to_owned(), start: lines().len() }
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         lines()[self.start..].iter().filter(|line| line.contains(&self.url)).cloned().collect()
     }
 }

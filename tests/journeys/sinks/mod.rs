@@ -11,13 +11,14 @@ mod held;
 mod hostile_grpc;
 mod hostile_http;
 mod itself;
-mod logs;
+pub(crate) mod logs;
 mod no_loop;
+mod outage;
 mod retry;
 mod rotel;
 mod rotel_tracing;
 mod runtimes;
-mod script;
+pub(crate) mod script;
 mod settings;
 mod starting;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
@@ -59,7 +60,7 @@ fn serve(tracing: &TracingService, requests: usize) -> Vec<TraceContext> {
 }
 
 /// Serves a request whose span is above this size.
-fn serve_large(tracing: &TracingService, size: usize) -> TraceContext {
+pub(crate) fn serve_large(tracing: &TracingService, size: usize) -> TraceContext {
     call(tracing, || {
         let filling = KeyValue::new("filling", "x".repeat(size));
         Context::map_current(|context| context.span().set_attribute(filling));

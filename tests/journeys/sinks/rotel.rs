@@ -267,6 +267,14 @@ pub(super) struct Rotel {
 impl Rotel {
     /// Starts rotel with this exporter; `None` where it is not installed.
     pub(super) fn start(exporter: &[&str]) -> Option<Self> {
+        // Rotel does not say which port it was given, so it is told.
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let [grpc, http] = [free(), free()].map(|listener| listener.local_addr().unwrap());
+        Self::start_on(grpc, http, exporter)
+    }
+
+    /// Starts rotel there, where one may have been before.
+    pub(super) fn start_on(grpc: SocketAddr, http: SocketAddr, exporter: &[&str]) -> Option<Self> {
         let Some(program) = env::var_os("ROTEL_AGENT") else {
             assert!(env::var_os("CI").is_none(), "ROTEL_AGENT is not set, and CI needs rotel");
             // Not `println`, which is not shown for a test that passes.
@@ -274,9 +282,6 @@ impl Rotel {
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
-        // Rotel does not say which port it was given, so it is told.
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let [grpc, http] = [free(), free()].map(|listener| listener.local_addr().unwrap());
         let child = Command::new(program)
             .arg("start")
             .arg("--pid-file")

@@ -152,46 +152,46 @@ impl From<Wire> for Script {
 }
 
 /// A gRPC message behind its head.
-pub(super) fn message(compressed: u8, message: &[u8]) -> Vec<u8> {
+pub(crate) fn message(compressed: u8, message: &[u8]) -> Vec<u8> {
     let len = u32::try_from(message.len()).unwrap();
     [&[compressed][..], &len.to_be_bytes(), message].concat()
 }
 
 /// What a collector answers that takes all spans but so many.
-pub(super) fn partial(rejected_spans: i64, error_message: &str) -> Vec<u8> {
+pub(crate) fn partial(rejected_spans: i64, error_message: &str) -> Vec<u8> {
     let partial_success =
         ExportTracePartialSuccess { rejected_spans, error_message: error_message.to_owned() };
     ExportTraceServiceResponse { partial_success: Some(partial_success) }.encode_to_vec()
 }
 
 /// Frames of HTTP/2 (RFC 9113), for what no HTTP/2 library would send.
-pub(super) mod h2 {
-    pub(in super::super) const DATA: u8 = 0;
-    pub(in super::super) const HEADERS: u8 = 1;
-    pub(in super::super) const RST_STREAM: u8 = 3;
-    pub(in super::super) const SETTINGS: u8 = 4;
-    pub(in super::super) const PING: u8 = 6;
-    pub(in super::super) const GOAWAY: u8 = 7;
-    pub(in super::super) const CONTINUATION: u8 = 9;
+pub(crate) mod h2 {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const CONTINUATION: u8 = 9;
 
-    pub(in super::super) const END_STREAM: u8 = 1;
-    pub(in super::super) const END_HEADERS: u8 = 4;
+    pub(crate) const END_STREAM: u8 = 1;
+    pub(crate) const END_HEADERS: u8 = 4;
 
     /// `:status: 200`, an entry of HPACK's static table.
-    pub(in super::super) const OK: &[u8] = &[0x88];
+    pub(crate) const OK: &[u8] = &[0x88];
 
-    pub(in super::super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
     /// The empty SETTINGS that every server begins with, and then these frames.
-    pub(in super::super) fn server(frames: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn server(frames: &[Vec<u8>]) -> Vec<u8> {
         [frame(SETTINGS, 0, 0, b""), frames.concat()].concat()
     }
 
     /// A header field that HPACK does not keep. Name and value are shorter than 127 bytes.
-    pub(in super::super) fn field(name: &str, value: &str) -> Vec<u8> {
+    pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
         let len = |text: &str| u8::try_from(text.len()).ok().filter(|&len| len < 127).unwrap();
         [&[0, len(name)], name.as_bytes(), &[len(value)], value.as_bytes()].concat()
     }

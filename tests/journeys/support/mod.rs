@@ -4,6 +4,7 @@
 pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod echo;
+pub(crate) mod fault_proxy;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub(crate) mod pki;
 pub(crate) mod server;
