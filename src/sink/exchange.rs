@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::connect::{ConnectError, Connector};
 use super::error::SinkError;
 use super::options::ExportOptions;
+use super::proxy;
 use super::tls::Tls;
 use crate::pipeline::Failure;
 
@@ -136,9 +137,25 @@ pub(super) async fn exchange(
             Err(Failure::for_now(format!("no complete answer within {limit} s")))
         }
     };
-    let Err(Failure { reason, then }) = &answer else { return answer };
+    let connected = connection.connection_metadata();
+    if connected.is_some() {
+        *client.unconnected() = None;
+    }
+    let Failure { reason, then } = match answer {
+        Ok(answer) => {
+            // A proxy refuses all that comes over a connection for what it has seen when that was
+            // made.
+            if let Some(connected) = connected.as_ref()
+                && proxy::tls_refusal(&answer).is_some()
+            {
+                connected.poison();
+            }
+            return Ok(answer);
+        }
+        Err(failure) => failure,
+    };
     let mut trouble = client.connector.newest_trouble();
-    match connection.connection_metadata().as_ref() {
+    match connected.as_ref() {
         // What did not answer well may never do so again, and HTTP/2 would send it all that
         // comes.
         Some(connected) => {
@@ -150,7 +167,7 @@ pub(super) async fn exchange(
         None => *client.unconnected() = Some(reason.clone()),
     }
     // What the connection knows says more than what the HTTP library made of it.
-    Err(Failure { reason: trouble.words().unwrap_or_else(|| reason.clone()), then: *then })
+    Err(Failure { reason: trouble.words().unwrap_or(reason), then })
 }
 
 async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {
