@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::uri::Scheme;
-use http::{Extensions, HeaderMap, Request, StatusCode};
+use http::{Extensions, HeaderMap, Request, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Builder, Client};
@@ -79,16 +79,18 @@ pub(super) struct Answer {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// A client for the collector of this name or address.
+/// A client for the collector of this URI.
 ///
 /// # Errors
 ///
-/// When certificates or keys cannot be used, or this build or system cannot do what is asked.
+/// When the URI names nobody, certificates or keys cannot be used, or this build or system cannot
+/// do what is asked.
 pub(super) fn client(
     version: Version,
-    host: &str,
+    uri: &Uri,
     options: &ExportOptions,
 ) -> Result<HttpClient, SinkError> {
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or(SinkError::NoHost)?;
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
     match version {

@@ -50,7 +50,7 @@ impl GrpcSink {
         let uri = uri.path_and_query(EXPORT).build()?;
         let protocol = [(header::CONTENT_TYPE, "application/grpc"), (header::TE, "trailers")];
         Ok(Self {
-            client: client(Version::Http2, uri.host().unwrap_or_default(), options)?,
+            client: client(Version::Http2, &uri, options)?,
             timeout: grpc_timeout(options.timeout),
             uri,
             headers: Headers::new(options, USER_AGENT, &protocol),

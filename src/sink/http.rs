@@ -45,7 +45,7 @@ impl HttpSink {
         let uri = uri.path_and_query(path).build()?;
 
         Ok(Self {
-            client: client(Version::Http1, uri.host().unwrap_or_default(), options)?,
+            client: client(Version::Http1, &uri, options)?,
             uri,
             headers: Headers::new(options, USER_AGENT, &[(header::CONTENT_TYPE, PROTOBUF)]),
             compressor: Compressor::new(options.compression),
