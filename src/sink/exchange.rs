@@ -104,7 +104,8 @@ pub(super) fn client(
             .http2_keep_alive_timeout(PONG)
             .http2_keep_alive_while_idle(true),
     };
-    let tls = options.tls.clone().map(|tls| Tls::load(tls, host, version)).transpose()?;
+    let load = |tls| Tls::load(tls, host, version, options.patience());
+    let tls = options.tls.clone().map(load).transpose()?;
     let connector = Connector::new(options, tls.clone())?;
     Ok(HttpClient {
         tls,
