@@ -339,6 +339,25 @@ fn what_refuses_is_tried_again_and_each_reason_is_told_once() {
     }
 }
 
+/// A proxy refuses for what it saw when a connection was made, and a new one is made with new files.
+#[test]
+fn what_a_proxy_refuses_is_tried_again_over_another_connection() {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::new("ours");
+    let ca_certs = file(&directory, "ours.pem", &authority.pem());
+    for (scheme, _, rest) in SCHEMES {
+        let refusal = nginx("The SSL certificate error");
+        let Script::Answer(refusal) = refusal else { panic!("no answer") };
+        let collector = Collector::start(Script::First(1, refusal));
+        collector.use_tls(Server::new(&authority.server(&[HOST])).config());
+        let url = format!("{scheme}://{}{rest}", collector.address());
+        let tracing = to(&url).ca_certs([&ca_certs]).start("tls").unwrap();
+        serve(&tracing, 1);
+        assert_eq!(tracing.flush_blocking(LONG), settled(1, 0), "{url}");
+        assert_eq!(collector.connections(), 2, "{url}");
+    }
+}
+
 /// Exports a span, which is delivered if there are no words, and given up at once if not, with
 /// lines that say so.
 fn assert_says(config: TracingServiceConfig, url: &str, words: &str, why: &str) {
