@@ -85,9 +85,13 @@ impl Connector {
             }
             Err(error) => return Err(ConnectError(error.to_string())),
         };
+        let mut session = None;
         if let Some(tls) = &self.tls {
-            io = match timeout_at(deadline, tls.connect(io)).await {
-                Ok(connected) => connected.map_err(ConnectError)?,
+            (io, session) = match timeout_at(deadline, tls.connect(io)).await {
+                Ok(connected) => {
+                    let (io, session) = connected.map_err(ConnectError)?;
+                    (io, Some(session))
+                }
                 Err(_) => {
                     let reason = format!("the TLS handshake takes more than {seconds} s");
                     return Err(ConnectError(reason));
@@ -96,7 +100,7 @@ impl Connector {
         }
         let trouble = Trouble::default();
         *self.newest() = trouble.clone();
-        Ok(TokioIo::new(Stream::new(io, self.tls, trouble)))
+        Ok(TokioIo::new(Stream::new(io, session, trouble)))
     }
 }
 

@@ -7,6 +7,8 @@ use std::fmt;
 pub(crate) enum SinkError {
     /// The parts of the URL make no URI.
     Uri(http::Error),
+    /// Nobody is named who could have a certificate.
+    NoHost,
     /// This build of the program, or this system, cannot do it.
     #[cfg_attr(
         all(unix, any(feature = "ring", feature = "aws-lc-rs")),
@@ -32,6 +34,7 @@ impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uri(error) => error.fmt(f),
+            Self::NoHost => f.write_str("the URL has no host"),
             Self::Unsupported(what) => f.write_str(what),
             Self::Tls(problems) => f.write_str(&problems.join("\n")),
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::uri::Scheme;
-use http::{Extensions, HeaderMap, Request, StatusCode};
+use http::{Extensions, HeaderMap, Request, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Builder, Client};
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::connect::{ConnectError, Connector};
 use super::error::SinkError;
 use super::options::ExportOptions;
+use super::proxy;
 use super::tls::Tls;
 use crate::pipeline::Failure;
 
@@ -78,16 +79,18 @@ pub(super) struct Answer {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// A client for the collector of this name or address.
+/// A client for the collector of this URI.
 ///
 /// # Errors
 ///
-/// When certificates or keys cannot be used, or this build or system cannot do what is asked.
+/// When the URI names nobody, certificates or keys cannot be used, or this build or system cannot
+/// do what is asked.
 pub(super) fn client(
     version: Version,
-    host: &str,
+    uri: &Uri,
     options: &ExportOptions,
 ) -> Result<HttpClient, SinkError> {
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or(SinkError::NoHost)?;
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
     match version {
@@ -101,7 +104,8 @@ pub(super) fn client(
             .http2_keep_alive_timeout(PONG)
             .http2_keep_alive_while_idle(true),
     };
-    let tls = options.tls.clone().map(|tls| Tls::load(tls, host, version)).transpose()?;
+    let load = |tls| Tls::load(tls, host, version, options.patience());
+    let tls = options.tls.clone().map(load).transpose()?;
     let connector = Connector::new(options, tls.clone())?;
     Ok(HttpClient {
         tls,
@@ -136,9 +140,25 @@ pub(super) async fn exchange(
             Err(Failure::for_now(format!("no complete answer within {limit} s")))
         }
     };
-    let Err(Failure { reason, then }) = &answer else { return answer };
+    let connected = connection.connection_metadata();
+    if connected.is_some() {
+        *client.unconnected() = None;
+    }
+    let Failure { reason, then } = match answer {
+        Ok(answer) => {
+            // A proxy refuses all that comes over a connection for what it has seen when that was
+            // made.
+            if let Some(connected) = connected.as_ref()
+                && proxy::tls_refusal(&answer).is_some()
+            {
+                connected.poison();
+            }
+            return Ok(answer);
+        }
+        Err(failure) => failure,
+    };
     let mut trouble = client.connector.newest_trouble();
-    match connection.connection_metadata().as_ref() {
+    match connected.as_ref() {
         // What did not answer well may never do so again, and HTTP/2 would send it all that
         // comes.
         Some(connected) => {
@@ -150,7 +170,7 @@ pub(super) async fn exchange(
         None => *client.unconnected() = Some(reason.clone()),
     }
     // What the connection knows says more than what the HTTP library made of it.
-    Err(Failure { reason: trouble.words().unwrap_or_else(|| reason.clone()), then: *then })
+    Err(Failure { reason: trouble.words().unwrap_or(reason), then })
 }
 
 async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer, Failure> {

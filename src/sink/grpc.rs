@@ -50,7 +50,7 @@ impl GrpcSink {
         let uri = uri.path_and_query(EXPORT).build()?;
         let protocol = [(header::CONTENT_TYPE, "application/grpc"), (header::TE, "trailers")];
         Ok(Self {
-            client: client(Version::Http2, uri.host().unwrap_or_default(), options)?,
+            client: client(Version::Http2, &uri, options)?,
             timeout: grpc_timeout(options.timeout),
             uri,
             headers: Headers::new(options, USER_AGENT, &protocol),
@@ -134,9 +134,10 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
         return Err(if answer.status == StatusCode::OK {
             Failure::for_good("the answer has no grpc-status: is this an OTLP/gRPC port?")
         } else {
-            let reason = proxy::tls_words(answer).unwrap_or("is this an OTLP/gRPC port?");
-            let reason = format!("answered HTTP {}: {reason}", answer.status);
-            Failure { reason, then: delay::then(answer.status, &answer.headers) }
+            let (words, then) = proxy::tls_refusal(answer).unwrap_or_else(|| {
+                ("is this an OTLP/gRPC port?", delay::then(answer.status, &answer.headers))
+            });
+            Failure { reason: format!("answered HTTP {}: {words}", answer.status), then }
         });
     };
     if status != GrpcStatus::OK {

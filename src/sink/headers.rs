@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::sync::Mutex as ReadLock;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::header_value::header_value;
 use super::options::ExportOptions;
@@ -17,8 +18,11 @@ use crate::pipeline::warn;
 /// The headers of all requests of a sink. Values from files follow the files.
 #[derive(Debug)]
 pub(super) struct Headers {
-    files: Vec<(HeaderName, PathBuf)>,
-    current: Mutex<Current>,
+    current: Arc<Mutex<Current>>,
+    /// Held by whoever reads them.
+    files: Arc<ReadLock<Vec<HeaderFile>>>,
+    /// How long a request waits for the files.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -26,8 +30,14 @@ struct Current {
     map: HeaderMap,
     /// When files are looked at again.
     due: Instant,
-    /// Whether somebody was told that a file is of no use any more.
-    told: bool,
+}
+
+#[derive(Debug)]
+struct HeaderFile {
+    name: HeaderName,
+    path: PathBuf,
+    /// What was said of it last; empty while it is of use.
+    told: String,
 }
 
 impl Headers {
@@ -42,35 +52,48 @@ impl Headers {
         for (name, value) in protocol {
             map.insert(name, HeaderValue::from_static(value));
         }
-        let due = Instant::now() + EVERY;
+        let files = options.header_files.iter().cloned();
+        let files = files.map(|(name, path)| HeaderFile { name, path, told: String::new() });
         Self {
-            files: options.header_files.clone(),
-            current: Mutex::new(Current { map, due, told: false }),
+            current: Arc::new(Mutex::new(Current { map, due: Instant::now() + EVERY })),
+            files: Arc::new(ReadLock::new(files.collect())),
+            patience: options.patience(),
         }
     }
 
     /// What the next request says. Tokens expire, so files are read again before a request, if
     /// that was some seconds ago; what is of no use is not taken over.
     pub(super) async fn get(&self, target: &str) -> HeaderMap {
-        if self.is_due() {
-            let files = self.files.clone();
-            let read = spawn_blocking(move || {
-                // Nothing else can be read twice.
-                let may_block =
-                    |file: &Path| file.metadata().is_ok_and(|metadata| !metadata.is_file());
-                let files = files.into_iter().filter(|(_, file)| !may_block(file));
-                files.map(|(name, file)| (name, read_header_value(&file))).collect::<Vec<_>>()
+        self.get_by(read_again, target).await
+    }
+
+    async fn get_by(
+        &self,
+        read: impl Fn(&Path) -> Option<Result<HeaderValue, String>> + Send + 'static,
+        target: &str,
+    ) -> HeaderMap {
+        // Whoever holds it is reading: a disk that hangs has one thread, and not all of them.
+        if let Ok(mut files) = Arc::clone(&self.files).try_lock_owned()
+            && !files.is_empty()
+            && self.is_due()
+        {
+            let current = Arc::clone(&self.current);
+            let target = target.to_owned();
+            let look = spawn_blocking(move || {
+                for file in &mut *files {
+                    if let Some(value) = read(&file.path) {
+                        file.take_over(value, &current, &target);
+                    }
+                }
             });
-            self.take_over(read.await.unwrap_or_default(), target);
+            // What is read later is used later.
+            let _ = timeout(self.patience, look).await;
         }
-        self.current().map.clone()
+        lock(&self.current).map.clone()
     }
 
     fn is_due(&self) -> bool {
-        if self.files.is_empty() {
-            return false;
-        }
-        let mut current = self.current();
+        let mut current = lock(&self.current);
         let now = Instant::now();
         let is_due = now >= current.due;
         if is_due {
@@ -78,27 +101,38 @@ impl Headers {
         }
         is_due
     }
+}
 
-    fn take_over(&self, read: Vec<(HeaderName, Result<HeaderValue, String>)>, target: &str) {
-        let mut current = self.current();
-        let mut wrong = Vec::new();
-        for (name, value) in read {
-            match value {
-                Ok(value) => drop(current.map.insert(name, value)),
-                Err(reason) => wrong.push(format!("{name} keeps its last value: {reason}")),
+impl HeaderFile {
+    fn take_over(
+        &mut self,
+        value: Result<HeaderValue, String>,
+        current: &Mutex<Current>,
+        target: &str,
+    ) {
+        let reason = match value {
+            Ok(value) => {
+                lock(current).map.insert(&self.name, value);
+                String::new()
             }
+            Err(reason) => reason,
+        };
+        if !reason.is_empty() && reason != self.told {
+            let name = &self.name;
+            warn(format_args!("{target}: the header {name} keeps its last value: {reason}"));
         }
-        let is_news = !wrong.is_empty() && !current.told;
-        current.told = !wrong.is_empty();
-        drop(current);
-        if is_news {
-            warn(format_args!("{target}: the header {}", wrong.join("; the header ")));
-        }
+        self.told = reason;
     }
+}
 
-    fn current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
+    current.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The value that a file holds now, unless it is none that can be read twice.
+fn read_again(file: &Path) -> Option<Result<HeaderValue, String>> {
+    let may_block = file.metadata().is_ok_and(|metadata| !metadata.is_file());
+    (!may_block).then(|| read_header_value(file))
 }
 
 /// The value that a file holds.
@@ -127,6 +161,9 @@ const LARGEST: u64 = 8 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
     use super::*;
 
     #[test]
@@ -201,5 +238,41 @@ mod tests {
             assert_eq!(found, expected(token), "{why}");
             assert!(found[header::AUTHORIZATION].is_sensitive(), "{why}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_keeps_one_reader_and_no_request() {
+        let name = HeaderName::from_static("authorization");
+        let options = ExportOptions {
+            headers: HeaderMap::from_iter([(name.clone(), header_value("first").unwrap())]),
+            header_files: vec![(name, PathBuf::from("token"))],
+            timeout: Duration::from_millis(40),
+            ..ExportOptions::default()
+        };
+        let headers = Headers::new(&options, "ours", &[]);
+        let (answer, answers) = mpsc::channel();
+        let answers = Arc::new(Mutex::new(answers));
+        let readers = Arc::new(AtomicUsize::new(0));
+        let get = async || {
+            lock(&headers.current).due = Instant::now();
+            let (answers, readers) = (Arc::clone(&answers), Arc::clone(&readers));
+            let read = move |_: &Path| {
+                readers.fetch_add(1, Ordering::Relaxed);
+                answers.lock().unwrap().recv().ok()
+            };
+            let map = headers.get_by(read, "a collector").await;
+            map[header::AUTHORIZATION].to_str().unwrap().to_owned()
+        };
+        for _ in 0..20 {
+            assert_eq!(get().await, "first", "the last value");
+        }
+        answer.send(Ok(header_value("second").unwrap())).unwrap();
+        drop(headers.files.lock().await);
+        assert_eq!(readers.load(Ordering::Relaxed), 1);
+
+        answer.send(Err("gone".to_owned())).unwrap();
+        assert_eq!(get().await, "second", "what was read too late");
+        drop(headers.files.lock().await);
+        assert_eq!(readers.load(Ordering::Relaxed), 2, "and the next is read as ever");
     }
 }

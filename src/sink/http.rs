@@ -45,7 +45,7 @@ impl HttpSink {
         let uri = uri.path_and_query(path).build()?;
 
         Ok(Self {
-            client: client(Version::Http1, uri.host().unwrap_or_default(), options)?,
+            client: client(Version::Http1, &uri, options)?,
             uri,
             headers: Headers::new(options, USER_AGENT, &[(header::CONTENT_TYPE, PROTOBUF)]),
             compressor: Compressor::new(options.compression),
@@ -105,17 +105,20 @@ fn read(answer: &Answer) -> Result<Outcome, Failure> {
     };
     // OTLP's success is 200. Other kinds of it are success, too: whoever says 202 has the spans.
     if !answer.status.is_success() {
-        let message = if is(PROTOBUF) {
-            status_message(&answer.body)
-        } else {
-            proxy::tls_words(answer).unwrap_or_default().to_owned()
+        let refusal = proxy::tls_refusal(answer).filter(|_| !is(PROTOBUF));
+        let message = match refusal {
+            Some((words, _)) => words.to_owned(),
+            None if is(PROTOBUF) => status_message(&answer.body),
+            None => String::new(),
         };
         let reason = if message.is_empty() {
             format!("answered HTTP {}", answer.status)
         } else {
             format!("answered HTTP {}: {message}", answer.status)
         };
-        return Err(Failure { reason, then: delay::then(answer.status, &answer.headers) });
+        let then =
+            refusal.map_or_else(|| delay::then(answer.status, &answer.headers), |(_, then)| then);
+        return Err(Failure { reason, then });
     }
     if answer.body.is_empty() {
         return Ok(Outcome::DELIVERED);

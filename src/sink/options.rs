@@ -26,6 +26,15 @@ pub(crate) struct ExportOptions {
 }
 
 #[cfg(feature = "_client")]
+impl ExportOptions {
+    /// How long a request, or a connection, waits for files that are read again. A disk that hangs
+    /// stops no export, however little time there is for one.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.timeout.min(self.connect_timeout) / 4).min(PATIENCE)
+    }
+}
+
+#[cfg(feature = "_client")]
 impl Default for ExportOptions {
     fn default() -> Self {
         Self {
@@ -82,3 +91,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for a connection, unless the operator sets another, or less for the attempt.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest wait for files.
+#[cfg(feature = "_client")]
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -6,14 +6,16 @@
 use http::StatusCode;
 
 use super::exchange::Answer;
+use crate::pipeline::Then;
 
 /// The reason for this answer, in the words that a refusal in the handshake has, if it is one.
-pub(super) fn tls_words(answer: &Answer) -> Option<&'static str> {
+/// Certificates may be replaced a second later, on either side, and a scheme is not.
+pub(super) fn tls_refusal(answer: &Answer) -> Option<(&'static str, Then)> {
     if answer.status != StatusCode::BAD_REQUEST {
         return None;
     }
     let says = |text: &str| answer.body.windows(text.len()).any(|part| part == text.as_bytes());
-    PAGES.iter().find(|(text, _)| says(text)).map(|(_, words)| *words)
+    PAGES.iter().find(|(text, ..)| says(text)).map(|&(_, words, then)| (words, then))
 }
 
 pub(super) const WANTS_CERTIFICATE: &str =
@@ -24,12 +26,13 @@ pub(super) const WANTS_TLS: &str =
     "the port expects TLS: write grpcs:// or https:// instead of grpc:// or http://";
 
 /// From nginx, and from servers written in Go.
-const PAGES: [(&str, &str); 4] = [
-    ("No required SSL certificate was sent", WANTS_CERTIFICATE),
-    ("The SSL certificate error", REFUSED_CERTIFICATE),
-    ("The plain HTTP request was sent to HTTPS port", WANTS_TLS),
-    ("Client sent an HTTP request to an HTTPS server", WANTS_TLS),
+const PAGES: [(&str, &str, Then); 4] = [
+    ("No required SSL certificate was sent", WANTS_CERTIFICATE, AGAIN),
+    ("The SSL certificate error", REFUSED_CERTIFICATE, AGAIN),
+    ("The plain HTTP request was sent to HTTPS port", WANTS_TLS, Then::GiveUp),
+    ("Client sent an HTTP request to an HTTPS server", WANTS_TLS, Then::GiveUp),
 ];
+const AGAIN: Then = Then::TryAgain { asked: None };
 
 #[cfg(test)]
 mod tests {
@@ -50,25 +53,25 @@ mod tests {
             (
                 400,
                 nginx("No required SSL certificate was sent"),
-                Some(WANTS_CERTIFICATE),
+                Some((WANTS_CERTIFICATE, AGAIN)),
                 "no client certificate",
             ),
             (
                 400,
                 nginx("The SSL certificate error"),
-                Some(REFUSED_CERTIFICATE),
+                Some((REFUSED_CERTIFICATE, AGAIN)),
                 "one that it does not believe",
             ),
             (
                 400,
                 nginx("The plain HTTP request was sent to HTTPS port"),
-                Some(WANTS_TLS),
+                Some((WANTS_TLS, Then::GiveUp)),
                 "no TLS",
             ),
             (
                 400,
                 "Client sent an HTTP request to an HTTPS server.\n".to_owned(),
-                Some(WANTS_TLS),
+                Some((WANTS_TLS, Then::GiveUp)),
                 "no TLS, to a server in Go",
             ),
             (400, nginx("Request Header Or Cookie Too Large"), None, "another reason"),
@@ -82,7 +85,7 @@ mod tests {
                 body: body.into_bytes(),
                 trailers: None,
             };
-            assert_eq!(tls_words(&answer), expected, "{why}");
+            assert_eq!(tls_refusal(&answer), expected, "{why}");
         }
     }
 }

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::proxy::WANTS_TLS;
-use super::tls::Tls;
+use super::tls::Session;
 
 /// What bytes go over.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -24,7 +24,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub(super) struct Stream {
     io: Box<dyn Io>,
     /// `None` is plaintext.
-    tls: Option<Arc<Tls>>,
+    tls: Option<Session>,
     /// Whether the peer has said anything, or has ended the connection.
     heard: bool,
     trouble: Trouble,
@@ -46,7 +46,7 @@ impl Trouble {
 }
 
 impl Stream {
-    pub(super) fn new(io: Box<dyn Io>, tls: Option<Arc<Tls>>, trouble: Trouble) -> Self {
+    pub(super) fn new(io: Box<dyn Io>, tls: Option<Session>, trouble: Trouble) -> Self {
         Self { io, tls, heard: false, trouble }
     }
 
@@ -56,7 +56,7 @@ impl Stream {
         }
         match (&self.tls, bytes) {
             (None, [TLS_ALERT, ..]) => self.trouble.set(WANTS_TLS.to_owned()),
-            (Some(tls), []) => self.ended_early(&Arc::clone(tls)),
+            (Some(tls), []) => self.ended_early(tls),
             _ => {}
         }
     }
@@ -77,7 +77,7 @@ impl Stream {
     }
 
     /// The peer has ended the connection after the handshake, without a word.
-    fn ended_early(&self, tls: &Tls) {
+    fn ended_early(&self, tls: &Session) {
         if let Some(words) = tls.explain_silence() {
             self.trouble.set(words);
         }

@@ -94,7 +94,7 @@ async fn the_certificate_must_be_for_the_server_name_whatever_the_url_says() {
         let server_name = name.map(str::to_owned);
         let tls =
             TlsOptions { ca_certs: vec![ca_certs.clone()], server_name, ..TlsOptions::default() };
-        let tls = Tls::load(tls, "localhost", Version::Http1).unwrap();
+        let tls = Tls::load(tls, "localhost", Version::Http1, options.patience()).unwrap();
         let mut connector = Connector::new(&options, Some(tls)).unwrap();
         assert_eq!(hear(&mut connector).await, expected, "{why}");
     }

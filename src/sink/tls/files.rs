@@ -25,7 +25,6 @@ pub(super) struct Files {
 }
 
 /// A file, or why it could not be read.
-#[derive(Eq, PartialEq)]
 pub(super) struct File {
     /// Where it is named, such as `ca_certs[0]`.
     key: String,
@@ -102,16 +101,20 @@ impl Files {
     }
 
     /// Keys that other users may read.
-    pub(super) fn exposed_keys(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn exposed_keys(&self) -> impl Iterator<Item = &PathBuf> {
         let exposed = self.keypairs.iter().filter(|(key_file, _)| key_file.is_exposed);
-        exposed.map(|(key_file, _)| &*key_file.path)
+        exposed.map(|(key_file, _)| &key_file.path)
+    }
+
+    /// The names of all files.
+    pub(super) fn names(&self) -> String {
+        names(self.all())
     }
 
     /// The names of files whose content differs.
     pub(super) fn changed(&self, before: &Self) -> String {
         let changed = self.all().zip(before.all()).filter(|(now, before)| now != before);
-        let names: Vec<_> = changed.map(|(now, _)| now.path.display().to_string()).collect();
-        names.join(", ")
+        names(changed.map(|(now, _)| now))
     }
 
     fn all(&self) -> impl Iterator<Item = &File> {
@@ -195,11 +198,24 @@ impl File {
     }
 }
 
+/// Whoever may read it, a file is what is in it.
+impl PartialEq for File {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.content == other.content
+    }
+}
+
+impl Eq for File {}
+
 impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without their content.
         f.debug_list().entries(self.all().map(|file| &file.path)).finish()
     }
+}
+
+fn names<'a>(files: impl Iterator<Item = &'a File>) -> String {
+    files.map(|file| file.path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn read(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
@@ -214,13 +230,29 @@ fn read(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
     if content.len() as u64 > LARGEST {
         return Err(io::Error::other("larger than 16 MiB"));
     }
-    Ok((metadata, content))
+    Ok((metadata, without_marks(content)))
+}
+
+/// Without the mark that some editors begin a file with. A BEGIN line behind it would be taken for
+/// a comment, and a bundle of such files has it in the middle, too.
+fn without_marks(content: Vec<u8>) -> Vec<u8> {
+    let mut left = &content[..];
+    let mut kept = Vec::new();
+    while let Some(at) = left.windows(MARK.len()).position(|bytes| bytes == MARK) {
+        kept.extend_from_slice(&left[..at]);
+        left = &left[at + MARK.len()..];
+    }
+    if kept.is_empty() && left.len() == content.len() {
+        return content;
+    }
+    kept.extend_from_slice(left);
+    kept
 }
 
 #[cfg(unix)]
 fn is_exposed(metadata: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o077 != 0
+    metadata.permissions().mode() & 0o044 != 0
 }
 
 #[cfg(not(unix))]
@@ -230,6 +262,8 @@ fn is_exposed(_: &Metadata) -> bool {
 
 /// How lines begin in keys with a passphrase, of PKCS#8 and of older forms.
 const ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 /// The first byte of a certificate or key in DER.
 const DER_SEQUENCE: u8 = 0x30;
 /// No bundle of certificates comes near.

@@ -28,7 +28,6 @@ use super::error::SinkError;
 use super::exchange::Version;
 use super::options::TlsOptions;
 use super::stream::Io;
-use crate::pipeline;
 
 /// TLS with one collector.
 pub(crate) struct Tls {
@@ -37,6 +36,14 @@ pub(crate) struct Tls {
     version: Version,
     current: ArcSwap<Current>,
     watch: Arc<Mutex<Watch>>,
+    /// How long a request waits for the files.
+    patience: Duration,
+}
+
+/// What a connection was made with, to explain what comes of it.
+pub(super) struct Session {
+    tls: Arc<Tls>,
+    identities: Arc<Identities>,
 }
 
 /// What new connections are made with.
@@ -47,7 +54,8 @@ struct Current {
 }
 
 impl Tls {
-    /// Reads all files. `host` is the collector, if the options do not name it otherwise.
+    /// Reads all files. `host` is the collector, if the options do not name it otherwise, and
+    /// `patience` how long a connection waits for files that are read again.
     ///
     /// Warns of keys that others may read.
     ///
@@ -58,6 +66,7 @@ impl Tls {
         options: TlsOptions,
         host: &str,
         version: Version,
+        patience: Duration,
     ) -> Result<Arc<Self>, SinkError> {
         let files = Files::read(&options);
         let name = server_name(options.server_name.as_deref(), host);
@@ -69,19 +78,13 @@ impl Tls {
                 return Err(SinkError::Tls(problems.collect()));
             }
         };
-        for path in files.exposed_keys() {
-            pipeline::warn(format_args!(
-                "the private key in {} can be read by other users: take the permission from them \
-                 (chmod 600)",
-                path.display(),
-            ));
-        }
         Ok(Arc::new(Self {
             options,
             name,
             version,
             current: ArcSwap::from_pointee(current),
             watch: Arc::new(Mutex::new(Watch::new(files))),
+            patience,
         }))
     }
 
@@ -95,20 +98,28 @@ impl Tls {
     /// # Errors
     ///
     /// In the operator's words.
-    pub(super) async fn connect(self: &Arc<Self>, io: Box<dyn Io>) -> Result<Box<dyn Io>, String> {
+    pub(super) async fn connect(
+        self: &Arc<Self>,
+        io: Box<dyn Io>,
+    ) -> Result<(Box<dyn Io>, Session), String> {
         self.refresh().await;
-        let config = Arc::clone(&self.current.load().config);
-        let stream = match TlsConnector::from(config).connect(self.name.clone(), io).await {
+        let current = self.current.load_full();
+        let identities = Arc::clone(&current.identities);
+        let session = Session { tls: Arc::clone(self), identities };
+        let connector = TlsConnector::from(Arc::clone(&current.config));
+        let stream = match connector.connect(self.name.clone(), io).await {
             Ok(stream) => stream,
-            Err(error) => return Err(self.explain_handshake(&error)),
+            Err(error) => return Err(session.explain_handshake(&error)),
         };
         let agreed = stream.get_ref().1.alpn_protocol();
         if agreed.is_none() && self.version.needs_alpn() {
             return Err(self.no_common_protocol());
         }
-        Ok(Box::new(stream))
+        Ok((Box::new(stream), session))
     }
+}
 
+impl Session {
     /// What this error of a connection says about TLS, if it does.
     pub(super) fn explain(&self, error: &io::Error) -> Option<String> {
         words::tls_error(error).map(|error| self.explain_tls(error))
@@ -117,9 +128,8 @@ impl Tls {
     /// What it may mean that the collector has ended a connection, right after the handshake and
     /// without a word, if it may have to do with TLS.
     pub(super) fn explain_silence(&self) -> Option<String> {
-        let current = self.current.load();
-        current.identities.was_asked().then(|| {
-            let client = if current.identities.is_empty() { "a" } else { "another" };
+        self.identities.was_asked().then(|| {
+            let client = if self.identities.is_empty() { "a" } else { "another" };
             format!(
                 "the collector ended the connection after the handshake; perhaps it wants {client} \
                  client certificate: see https_keypairs",
@@ -136,6 +146,12 @@ impl fmt::Debug for Tls {
             .field("name", &self.name)
             .field("generation", &self.generation())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tls.fmt(f)
     }
 }
 
@@ -237,8 +253,6 @@ pub(super) fn provider() -> CryptoProvider {
 
 /// How often the files are looked at while connections last.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How long a request waits for the files. A disk that hangs stops no export.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(all(test, feature = "http"))]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::SinkError;
 use super::exchange::Version;
@@ -12,8 +13,17 @@ use super::stream::Io;
 #[derive(Debug)]
 pub(crate) enum Tls {}
 
+/// Nor this.
+#[derive(Debug)]
+pub(super) enum Session {}
+
 impl Tls {
-    pub(super) fn load(_: TlsOptions, _: &str, _: Version) -> Result<Arc<Self>, SinkError> {
+    pub(super) fn load(
+        _: TlsOptions,
+        _: &str,
+        _: Version,
+        _: Duration,
+    ) -> Result<Arc<Self>, SinkError> {
         Err(SinkError::Unsupported(
             "this program was built without TLS: build it with the feature \"ring\" or \
              \"aws-lc-rs\" of tower-otlp",
@@ -29,10 +39,12 @@ impl Tls {
     }
 
     #[expect(clippy::unused_async, reason = "there is something to wait for with TLS")]
-    pub(super) async fn connect(&self, _: Box<dyn Io>) -> Result<Box<dyn Io>, String> {
+    pub(super) async fn connect(&self, _: Box<dyn Io>) -> Result<(Box<dyn Io>, Session), String> {
         match *self {}
     }
+}
 
+impl Session {
     pub(super) fn explain(&self, _: &io::Error) -> Option<String> {
         match *self {}
     }

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, SignatureScheme};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::identity::Identity;
 use super::*;
-use crate::sink::options;
+use crate::sink::options::{self, ExportOptions};
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -82,7 +83,7 @@ fn nothing_shows_a_key() {
         ..TlsOptions::default()
     };
     let path = |name: &str| format!("{:?}", directory.path().join(name));
-    let tls = Tls::load(options.clone(), "[::1]", Version::Http1).unwrap();
+    let tls = Tls::load(options.clone(), "[::1]", Version::Http1, PATIENCE).unwrap();
     let expected = format!(
         "Tls {{ options: TlsOptions {{ ca_certs: [{ca}], system_roots: false, keypairs: [KeyPair \
          {{ key_file: {key}, cert_file: {cert} }}], server_name: None }}, name: \
@@ -98,6 +99,155 @@ fn nothing_shows_a_key() {
     assert_eq!(format!("{files:?}"), expected);
     let identities = format!("{:?}", tls.current.load().identities);
     assert_eq!(identities, "Identities { len: 1, .. }");
+}
+
+/// Files of one authority, and a client certificate that it has signed.
+fn files(directory: &TempDir) -> TlsOptions {
+    let authority = authority("ours");
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+    let cert = params.signed_by(&key, &authority).unwrap();
+    TlsOptions {
+        ca_certs: vec![write_pem(directory, "ca.pem", &authority.pem())],
+        keypairs: vec![options::KeyPair {
+            key_file: write_pem(directory, "client.key", &key.serialize_pem()),
+            cert_file: write_pem(directory, "client.pem", &cert.pem()),
+        }],
+        ..TlsOptions::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_leaves_time_to_connect_however_little_there_is() {
+    let directory = TempDir::new().unwrap();
+    let rows = [
+        (10_000, 5_000, 1_000, "as nobody sets it"),
+        (10_000, 1_000, 250, "a second to connect"),
+        (100, 5_000, 25, "a tenth for all"),
+    ];
+    for (timeout, connect_timeout, expected, why) in rows {
+        let options = ExportOptions {
+            timeout: Duration::from_millis(timeout),
+            connect_timeout: Duration::from_millis(connect_timeout),
+            ..ExportOptions::default()
+        };
+        let patience = options.patience();
+        let tls = Tls::load(files(&directory), "localhost", Version::Http1, patience).unwrap();
+        // Whoever looks at the files holds it.
+        let _hangs = Arc::clone(&tls.watch).lock_owned().await;
+        let start = Instant::now();
+        tls.refresh().await;
+        // The timer of the runtime counts in milliseconds.
+        let waited = start.elapsed().as_millis();
+        assert!((expected..=expected + 1).contains(&waited), "{why}: {waited}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_new_when_what_is_in_use_is_not_what_the_files_hold() {
+    let directory = TempDir::new().unwrap();
+    let options = files(&directory);
+    let (ca_file, key_file) = (&options.ca_certs[0], &options.keypairs[0].key_file);
+    let good = fs::read(ca_file).unwrap();
+    let tls = Tls::load(options.clone(), "localhost", Version::Http1, PATIENCE).unwrap();
+    let steps: [(&dyn Fn(), u64, &str); 6] = [
+        (&|| fs::write(ca_file, "").unwrap(), 0, "what is of no use is not used"),
+        (&|| fs::write(ca_file, &good).unwrap(), 0, "what was before is nothing new"),
+        (&|| set_mode(key_file, 0o640), 0, "nor are permissions"),
+        (&|| fs::write(ca_file, authority("other").pem()).unwrap(), 1, "another authority is"),
+        (&|| fs::write(ca_file, "").unwrap(), 1, "nothing again"),
+        (&|| fs::write(ca_file, &good).unwrap(), 2, "the first authority is new by now"),
+    ];
+    for (change, generation, why) in steps {
+        change();
+        tls.refresh().await;
+        assert_eq!(tls.generation(), generation, "{why}");
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn an_alert_is_told_by_the_certificates_of_its_own_connection() {
+    use AlertDescription as A;
+    let directory = TempDir::new().unwrap();
+    let options = files(&directory);
+    let without = TlsOptions { keypairs: Vec::new(), ..options.clone() };
+    let session = |options: &TlsOptions, is_asked| {
+        let tls = Tls::load(options.clone(), "localhost", Version::Http1, PATIENCE).unwrap();
+        let identities = Arc::clone(&tls.current.load().identities);
+        if is_asked {
+            drop(identities.resolve(&[], &[]));
+        }
+        Session { tls, identities }
+    };
+    let wants = "the collector wants a client certificate: name one in https_keypairs";
+    let rows = [
+        (session(&without, true), A::CertificateRequired, wants, "TLS 1.3"),
+        (session(&without, true), A::HandshakeFailure, wants, "TLS 1.2"),
+        (session(&without, true), A::BadCertificate, wants, "TLS 1.2 of Go"),
+        (
+            session(&without, true),
+            A::DecryptError,
+            "the collector refused TLS: DecryptError",
+            "nothing was signed",
+        ),
+        (
+            session(&without, true),
+            A::CertificateExpired,
+            "the collector refused TLS: CertificateExpired",
+            "nothing was shown that could expire",
+        ),
+        (
+            session(&options, false),
+            A::HandshakeFailure,
+            "the collector refused TLS: HandshakeFailure",
+            "it was not even asked for",
+        ),
+        (
+            session(&options, true),
+            A::DecryptError,
+            "the collector refused the client certificate of https_keypairs: its signature is \
+             wrong (DecryptError)",
+            "one was shown",
+        ),
+    ];
+    for (session, alert, expected, why) in rows {
+        let words = session.explain_tls(&rustls::Error::AlertReceived(alert));
+        assert_eq!(words, expected, "{why}");
+    }
+
+    // New certificates have not been asked for yet, and old connections have.
+    let old = session(&options, true);
+    let new = make(&options, Version::Http1, &Files::read(&options), 1).unwrap();
+    old.tls.current.store(Arc::new(new));
+    assert_eq!(
+        old.explain_tls(&rustls::Error::AlertReceived(A::CertificateExpired)),
+        "the collector refused the client certificate of https_keypairs: it has expired \
+         (CertificateExpired)",
+    );
+}
+
+#[test]
+fn a_byte_order_mark_hides_no_certificate() {
+    let directory = TempDir::new().unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| authority(name).pem());
+    let mark = '\u{feff}';
+    let rows = [
+        (format!("{a}{b}{c}"), 3, "no mark"),
+        (format!("{mark}{a}{b}"), 2, "at the start"),
+        (format!("{mark}{a}{mark}{b}{mark}{c}"), 3, "of each file of a bundle"),
+    ];
+    for (content, expected, why) in rows {
+        let ca_certs = vec![write_pem(&directory, "ca.pem", &content)];
+        let options = TlsOptions { ca_certs, ..TlsOptions::default() };
+        let mut problems = Vec::new();
+        let roots = roots(&options, &Files::read(&options), &mut problems);
+        assert_eq!((roots.len(), problems), (expected, Vec::<String>::new()), "{why}");
+    }
 }
 
 /// Runs itself again, because the environment is that of a process.
@@ -136,4 +286,6 @@ fn the_authorities_of_the_system_count_beside_others_if_they_are_wanted() {
     }
 }
 
+/// No disk hangs here.
+const PATIENCE: Duration = Duration::from_secs(60);
 const SYSTEM: &str = "TOWER_OTLP_TEST_SYSTEM";

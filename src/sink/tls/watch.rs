@@ -4,25 +4,34 @@
 //! to links, as Kubernetes mounts them. Either everything new is good and taken, or the last good
 //! stays.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use super::files::Files;
-use super::{INTERVAL, PATIENCE, Tls, make};
+use super::{INTERVAL, Tls, make};
 use crate::pipeline;
 
 /// What was seen of the files last.
 pub(super) struct Watch {
-    seen: Files,
-    is_good: bool,
+    /// Those that are in use.
+    good: Files,
+    /// What was said of others that came after them; empty if there are none.
+    told: String,
+    /// Keys that were warned of.
+    exposed: HashSet<PathBuf>,
     at: Instant,
 }
 
 impl Watch {
-    pub(super) fn new(seen: Files) -> Self {
-        Self { seen, is_good: true, at: Instant::now() }
+    /// With files that are in use from now on.
+    pub(super) fn new(good: Files) -> Self {
+        let mut exposed = HashSet::new();
+        warn_of_exposed_keys(&good, &mut exposed);
+        Self { good, told: String::new(), exposed, at: Instant::now() }
     }
 }
 
@@ -47,33 +56,57 @@ impl Tls {
             let _ = spawn_blocking(move || tls.look(&mut watch)).await;
         };
         // What is found later is used later.
-        let _ = timeout(PATIENCE, look).await;
+        let _ = timeout(self.patience, look).await;
     }
 
     fn look(&self, watch: &mut Watch) {
         watch.at = Instant::now();
         let files = Files::read(&self.options);
-        if files == watch.seen {
+        if files == watch.good {
+            if !std::mem::take(&mut watch.told).is_empty() {
+                pipeline::info(format_args!(
+                    "the certificates that are in use are those of the files again: {}",
+                    files.names(),
+                ));
+            }
             return;
         }
         let generation = self.generation() + 1;
         match make(&self.options, self.version, &files, generation) {
             Ok(current) => {
                 self.current.store(Arc::new(current));
-                watch.is_good = true;
                 pipeline::info(format_args!(
                     "new certificates are used from now on: {}",
-                    files.changed(&watch.seen),
+                    files.changed(&watch.good),
                 ));
+                warn_of_exposed_keys(&files, &mut watch.exposed);
+                watch.told.clear();
+                watch.good = files;
             }
+            // Tried again each time: it may be for something else than the files.
             Err(problems) => {
-                watch.is_good = false;
-                pipeline::warn(format_args!(
-                    "new certificates cannot be used, and the last good ones still are: {}",
-                    problems.join("; "),
-                ));
+                let problems = problems.join("; ");
+                if problems != watch.told {
+                    pipeline::warn(format_args!(
+                        "new certificates cannot be used, and the last good ones still are: \
+                         {problems}",
+                    ));
+                    watch.told = problems;
+                }
             }
         }
-        watch.seen = files;
+    }
+}
+
+/// Warns of each key once.
+fn warn_of_exposed_keys(files: &Files, warned: &mut HashSet<PathBuf>) {
+    for path in files.exposed_keys() {
+        if warned.insert(path.clone()) {
+            pipeline::warn(format_args!(
+                "the private key in {} can be read by other users: take the permission from them \
+                 (chmod 600)",
+                path.display(),
+            ));
+        }
     }
 }

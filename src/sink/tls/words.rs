@@ -6,7 +6,7 @@ use std::iter::successors;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
-use super::Tls;
+use super::{Session, Tls};
 use crate::sink::exchange::{Version, quote};
 use crate::sink::proxy::{REFUSED_CERTIFICATE, WANTS_CERTIFICATE};
 
@@ -17,7 +17,7 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
         .find_map(|error| error.downcast_ref())
 }
 
-impl Tls {
+impl Session {
     pub(super) fn explain_handshake(&self, error: &io::Error) -> String {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         if let Some(error) = tls_error(error) {
@@ -26,7 +26,7 @@ impl Tls {
         if matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) {
             return format!(
                 "the connection was closed during the TLS handshake: {}",
-                self.perhaps_plaintext(),
+                self.tls.perhaps_plaintext(),
             );
         }
         format!("the TLS handshake failed: {error}")
@@ -34,12 +34,12 @@ impl Tls {
 
     pub(super) fn explain_tls(&self, error: &Error) -> String {
         match error {
-            Error::InvalidCertificate(error) => self.explain_certificate(error),
+            Error::InvalidCertificate(error) => self.tls.explain_certificate(error),
             Error::AlertReceived(alert) => self.explain_alert(*alert),
             Error::InvalidMessage(_) => {
-                format!("what the port answers is not TLS: {}", self.perhaps_plaintext())
+                format!("what the port answers is not TLS: {}", self.tls.perhaps_plaintext())
             }
-            Error::NoApplicationProtocol => self.no_common_protocol(),
+            Error::NoApplicationProtocol => self.tls.no_common_protocol(),
             Error::PeerIncompatible(
                 PeerIncompatible::ServerDoesNotSupportTls12Or13
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
@@ -48,6 +48,50 @@ impl Tls {
         }
     }
 
+    /// What the collector sent instead of going on.
+    fn explain_alert(&self, alert: AlertDescription) -> String {
+        use AlertDescription as A;
+        let (asked, shown) = (self.identities.was_asked(), !self.identities.is_empty());
+        let reason = match alert {
+            A::CertificateRequired | A::NoCertificate => return WANTS_CERTIFICATE.to_owned(),
+            A::NoApplicationProtocol => return self.tls.no_common_protocol(),
+            A::ProtocolVersion => return OLD_TLS.to_owned(),
+            A::UnrecognisedName => {
+                let name = self.tls.name.to_str();
+                return format!("the collector does not know the name \"{name}\": set server_name");
+            }
+            A::UnknownCA => "it does not know the authority that has signed it",
+            A::CertificateExpired => "it has expired",
+            A::CertificateRevoked => "it is revoked",
+            A::BadCertificate | A::CertificateUnknown | A::UnsupportedCertificate => {
+                "it does not accept it"
+            }
+            A::AccessDenied => "it gives it no access",
+            A::DecryptError => "its signature is wrong",
+            // Older servers do not say what they miss.
+            A::HandshakeFailure => "it says no more",
+            _ => return format!("the collector refused TLS: {alert:?}"),
+        };
+        // What is said of one that was not shown is that it is missing, or of something else.
+        let may_miss_it = matches!(
+            alert,
+            A::HandshakeFailure
+                | A::BadCertificate
+                | A::CertificateUnknown
+                | A::UnsupportedCertificate
+                | A::AccessDenied
+        );
+        if asked && shown {
+            format!("{REFUSED_CERTIFICATE}: {reason} ({alert:?})")
+        } else if asked && may_miss_it {
+            WANTS_CERTIFICATE.to_owned()
+        } else {
+            format!("the collector refused TLS: {alert:?}")
+        }
+    }
+}
+
+impl Tls {
     pub(super) fn no_common_protocol(&self) -> String {
         match self.version {
             #[cfg(feature = "http")]
@@ -117,40 +161,6 @@ impl Tls {
             _ => format!("is not accepted: {error}"),
         };
         format!("the collector's certificate {what}")
-    }
-
-    /// What the collector sent instead of going on.
-    fn explain_alert(&self, alert: AlertDescription) -> String {
-        use AlertDescription as A;
-        let current = self.current.load();
-        let (asked, shown) = (current.identities.was_asked(), !current.identities.is_empty());
-        let reason = match alert {
-            A::CertificateRequired | A::NoCertificate => return WANTS_CERTIFICATE.to_owned(),
-            A::NoApplicationProtocol => return self.no_common_protocol(),
-            A::ProtocolVersion => return OLD_TLS.to_owned(),
-            A::UnrecognisedName => {
-                let name = self.name.to_str();
-                return format!("the collector does not know the name \"{name}\": set server_name");
-            }
-            A::UnknownCA => "it does not know the authority that has signed it",
-            A::CertificateExpired => "it has expired",
-            A::CertificateRevoked => "it is revoked",
-            A::BadCertificate | A::CertificateUnknown | A::UnsupportedCertificate => {
-                "it does not accept it"
-            }
-            A::AccessDenied => "it gives it no access",
-            A::DecryptError => "its signature is wrong",
-            // Older servers do not say what they miss.
-            A::HandshakeFailure if asked => "it says no more",
-            _ => return format!("the collector refused TLS: {alert:?}"),
-        };
-        if asked && shown {
-            format!("{REFUSED_CERTIFICATE}: {reason} ({alert:?})")
-        } else if asked {
-            WANTS_CERTIFICATE.to_owned()
-        } else {
-            format!("the collector refused TLS: {alert:?}")
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{self, Ipv4Addr, Shutdown, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,7 +34,8 @@ use super::script::{After, Answer, End, Script, Wire, h2, message, partial};
 /// with all its connections.
 pub(super) struct Collector {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    /// `None` on a Unix domain socket.
+    address: Option<SocketAddr>,
     runtime: Option<Runtime>,
 }
 
@@ -79,36 +81,43 @@ impl Collector {
 
     /// Listens on a socket that is bound. Before that, it refuses connections.
     pub(super) fn on(socket: TcpSocket, script: impl Into<Script>) -> Self {
-        let runtime =
-            runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = runtime();
         let context = runtime.enter();
         let listener = socket.listen(1024).unwrap();
         drop(context);
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
-            tls: Mutex::default(),
-            script: watch::Sender::new(script.into()),
-            received: Mutex::default(),
-            arrived: Condvar::new(),
-            played: AtomicUsize::new(0),
-            connections: Mutex::default(),
-            written: AtomicU64::new(0),
-        });
+        let shared = Shared::new(script);
         runtime.spawn(accept(listener, Arc::clone(&shared)));
-        Self { shared, address, runtime: Some(runtime) }
+        Self { shared, address: Some(address), runtime: Some(runtime) }
+    }
+
+    /// Listens on a Unix domain socket, which is made. Speaks no [`Wire`] and no TLS.
+    pub(super) fn listen_unix(path: &Path, script: impl Into<Script>) -> Self {
+        let runtime = runtime();
+        let context = runtime.enter();
+        let listener = UnixListener::bind(path).unwrap();
+        drop(context);
+        let shared = Shared::new(script);
+        let own = Arc::clone(&shared);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let serve = Arc::clone(&own).serve(stream);
+                own.connections().push((None, tokio::spawn(async { drop(serve.await) })));
+            }
+        });
+        Self { shared, address: None, runtime: Some(runtime) }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.address.expect("a port")
     }
 
     pub(super) fn grpc_url(&self) -> String {
-        format!("grpc://{}", self.address)
+        format!("grpc://{}", self.address())
     }
 
     pub(super) fn http_url(&self) -> String {
-        format!("http://{}/v1/traces", self.address)
+        format!("http://{}/v1/traces", self.address())
     }
 
     /// From now on expects TLS of new connections.
@@ -215,7 +224,24 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
+fn runtime() -> Runtime {
+    runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
 impl Shared {
+    fn new(script: impl Into<Script>) -> Arc<Self> {
+        Arc::new(Self {
+            #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+            tls: Mutex::default(),
+            script: watch::Sender::new(script.into()),
+            received: Mutex::default(),
+            arrived: Condvar::new(),
+            played: AtomicUsize::new(0),
+            connections: Mutex::default(),
+            written: AtomicU64::new(0),
+        })
+    }
+
     fn connections(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,6 +23,7 @@ mod settings;
 mod starting;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod tls;
+mod unix;
 mod volume;
 
 use std::collections::BTreeSet;

@@ -157,8 +157,12 @@ fn what_is_not_good_is_told_once_and_the_last_good_stays() {
 
         fs::write(mount.path("ca.pem"), good.authority.pem()).unwrap();
         (8..=9).for_each(&deliver);
-        let path = mount.path("ca.pem").display().to_string();
-        expected.push(format!("INFO new certificates are used from now on: {path}"));
+        let names = ["ca.pem", "tls.key", "tls.pem"];
+        let names = names.map(|name| mount.path(name).display().to_string());
+        expected.push(format!(
+            "INFO the certificates that are in use are those of the files again: {}",
+            names.join(", "),
+        ));
         assert_eq!(log.lines(), expected);
     }
 }

@@ -206,9 +206,15 @@ fn a_key_that_others_may_read_is_warned_of_once() {
         "WARN the private key in {name} can be read by other users: take the permission from them \
          (chmod 600)",
     );
-    for (mode, expected) in
-        [(0o600, &[][..]), (0o400, &[]), (0o640, &[&warning]), (0o604, &[&warning])]
-    {
+    let rows = [
+        (0o600, &[][..]),
+        (0o400, &[]),
+        (0o630, &[]),
+        (0o603, &[]),
+        (0o640, &[&warning]),
+        (0o604, &[&warning]),
+    ];
+    for (mode, expected) in rows {
         fs::set_permissions(&key_file, fs::Permissions::from_mode(mode)).unwrap();
         let log = Log::about(&name);
         let config = to("grpcs://collector").ca_certs([&ours]).keypair(&key_file, &cert_file);

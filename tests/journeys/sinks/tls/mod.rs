@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tempfile::TempDir;
-use tower_otlp::{TracingService, TracingServiceConfig};
+use tower_otlp::{Stats, TracingService, TracingServiceConfig};
 
 use super::collector::Collector;
 use super::logs::Log;
@@ -26,6 +26,14 @@ const SCHEMES: [(&str, &str, &str); 2] = [("grpcs", "grpc", ""), ("https", "http
 /// A configuration that records all requests.
 fn to(url: &str) -> TracingServiceConfig {
     TracingServiceConfig::new(url.parse().unwrap()).sampling_rate_per_million(1_000_000)
+}
+
+/// The stats of a service all of whose spans were given up.
+fn given_up(spans: u64) -> Stats {
+    let mut stats = Stats::default();
+    stats.accepted = spans;
+    stats.dropped.retries_exhausted = spans;
+    stats
 }
 
 /// Writes a file and says where.

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::ids;
+use tower_otlp::TraceContext;
+
 use super::super::rotel::{Rotel, passed_on};
+use super::super::{ids, wait_for_line};
 use super::nginx::Nginx;
 use super::*;
 
@@ -36,16 +38,7 @@ fn certificates_are_swapped_under_load_and_nothing_is_lost() {
         let log = Log::about(&url);
         let enough = AtomicBool::new(false);
         let served = thread::scope(|scope| {
-            let producer = scope.spawn(|| {
-                let mut served = Vec::new();
-                let mut next = Instant::now();
-                while !enough.load(Ordering::Relaxed) {
-                    served.extend(serve(&tracing, 1));
-                    next += Duration::from_millis(1);
-                    thread::sleep(next.saturating_duration_since(Instant::now()));
-                }
-                served
-            });
+            let producer = scope.spawn(|| load(&tracing, &enough));
             setting.nginx.wait_for_client_of("before");
             // Each side believes both before either shows the new.
             setting.believe(&["before", "after"]);
@@ -55,12 +48,7 @@ fn certificates_are_swapped_under_load_and_nothing_is_lost() {
             setting.nginx.wait_for_client_of("after");
             setting.believe(&["after"]);
             setting.nginx.reload();
-            let begin = tracing.stats().accepted;
-            let deadline = Instant::now() + LONG;
-            while tracing.stats().delivered < begin + 500 {
-                assert!(Instant::now() < deadline, "{url}: {:?}", log.lines());
-                thread::sleep(Duration::from_millis(20));
-            }
+            wait_for_500_more(&tracing, &log);
             enough.store(true, Ordering::Relaxed);
             producer.join().unwrap()
         });
@@ -68,6 +56,59 @@ fn certificates_are_swapped_under_load_and_nothing_is_lost() {
         assert_eq!(stats, settled(served.len() as u64, 0), "{url}: {:?}", log.lines());
         passed_on(&setting.collector, served.len());
         assert_eq!(setting.collector.ids(), ids(&served), "{url}");
+    }
+}
+
+/// nginx refuses with an answer whom it does not believe, also over connections that last, and
+/// believes the same client a moment later.
+#[test]
+fn a_client_that_nginx_does_not_believe_for_a_while_loses_nothing() {
+    for scheme in ["grpcs", "https"] {
+        let Some(setting) = Setting::start() else { return };
+        let url = setting.url(scheme);
+        let tracing = setting.tracing(&url);
+        let log = Log::about(&url);
+        let enough = AtomicBool::new(false);
+        let served = thread::scope(|scope| {
+            let producer = scope.spawn(|| load(&tracing, &enough));
+            setting.nginx.wait_for_client_of("before");
+            setting.believe_clients_of("after");
+            setting.nginx.reload();
+            let refused = "answered HTTP 400 Bad Request: the collector refused the client \
+                           certificate of https_keypairs; trying again, spans are kept up to 32 MiB";
+            wait_for_line(&log, refused);
+            setting.believe_clients_of("before");
+            setting.nginx.reload();
+            wait_for_500_more(&tracing, &log);
+            enough.store(true, Ordering::Relaxed);
+            producer.join().unwrap()
+        });
+        let stats = tracing.shutdown_blocking(LONG);
+        assert_eq!(stats, settled(served.len() as u64, 0), "{url}: {:?}", log.lines());
+        passed_on(&setting.collector, served.len());
+        assert_eq!(setting.collector.ids(), ids(&served), "{url}");
+    }
+}
+
+/// A thousand requests a second, until it is enough.
+fn load(tracing: &TracingService, enough: &AtomicBool) -> Vec<TraceContext> {
+    let mut served = Vec::new();
+    let mut next = Instant::now();
+    while !enough.load(Ordering::Relaxed) {
+        served.extend(serve(tracing, 1));
+        next += Duration::from_millis(1);
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    served
+}
+
+/// Waits until all spans of now and others after them are delivered.
+fn wait_for_500_more(tracing: &TracingService, log: &Log) {
+    let begin = tracing.stats().accepted;
+    let deadline = Instant::now() + LONG;
+    while tracing.stats().delivered < begin + 500 {
+        assert!(Instant::now() < deadline, "{:?}", log.lines());
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -127,6 +168,12 @@ impl Setting {
         write_certificates(self.files.path(), &self.authorities, names);
     }
 
+    /// nginx is to believe clients of this authority, and of no other.
+    fn believe_clients_of(&self, name: &str) {
+        let (_, authority) = self.authorities.iter().find(|(known, _)| *known == name).unwrap();
+        replace(self.files.path(), "clients.pem", &authority.pem());
+    }
+
     /// Both sides are to show what this authority has signed.
     fn show(&self, name: &str) {
         write_identities(self.files.path(), &self.authorities, name);
@@ -137,6 +184,7 @@ fn write_certificates(directory: &Path, authorities: &[(&str, Authority)], names
     let named = authorities.iter().filter(|(name, _)| names.contains(name));
     let pem: String = named.map(|(_, authority)| authority.pem()).collect();
     replace(directory, "ca.pem", &pem);
+    replace(directory, "clients.pem", &pem);
 }
 
 /// Key and chain are two files: in between, the pair does not match, and is not taken.

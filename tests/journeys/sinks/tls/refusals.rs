@@ -2,12 +2,15 @@
 
 use std::net::TcpListener;
 use std::thread;
+use std::time::Duration;
 
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::ServerConnection;
 use rustls::version::{TLS12, TLS13};
+use tower_otlp::RetryConfig;
 
 use super::super::script::{Answer, Wire};
+use super::super::{SHORT, pending, wait_for_line};
 use super::*;
 use crate::support::pki;
 
@@ -24,7 +27,7 @@ struct Case<'a> {
 }
 
 #[test]
-fn every_refusal_is_one_line_that_names_its_reason() {
+fn every_refusal_names_its_reason() {
     let directory = TempDir::new().unwrap();
     let authority = Authority::new("ours");
     let namesake = Authority::new("ours");
@@ -286,20 +289,94 @@ fn a_collector_that_hangs_up_after_the_handshake_may_want_another_certificate() 
     }
 }
 
-/// Exports a span, which is delivered if there are no words, and lost with this one line if not.
+/// Whoever is not to be believed now may be a moment later, and another reason is news.
+#[test]
+fn what_refuses_is_tried_again_and_each_reason_is_told_once() {
+    let directory = TempDir::new().unwrap();
+    let (ours, strange) = (Authority::new("ours"), Authority::new("strange"));
+    let ca_certs = file(&directory, "ours.pem", &ours.pem());
+    let good = ours.server(&[HOST]);
+    let mut params = pki::server(&[HOST]);
+    params.not_after = date_time_ymd(2024, 2, 29);
+    let expired = ours.issue(&params);
+    let clients_of = &[ours.der()];
+    let mutual = Server { clients_of, versions: &[&TLS13], ..Server::new(&good) };
+    let steps = [
+        (
+            Server::new(&strange.server(&[HOST])).config(),
+            "cannot connect: the collector's certificate is not signed by an authority in ca_certs",
+        ),
+        (
+            Server::new(&expired).config(),
+            "cannot connect: the collector's certificate has expired on 2024-02-29",
+        ),
+        (mutual.config(), "the collector wants a client certificate: name one in https_keypairs"),
+    ];
+    for (scheme, _, rest) in SCHEMES {
+        let collector = Collector::start(Script::Ok);
+        let url = format!("{scheme}://{}{rest}", collector.address());
+        let log = Log::about(&url);
+        let tracing = to(&url).ca_certs([&ca_certs]).start("tls").unwrap();
+        let mut expected = Vec::new();
+        for (served, (server, words)) in steps.iter().enumerate() {
+            collector.use_tls(Arc::clone(server));
+            serve(&tracing, 1);
+            for _ in 0..2 {
+                assert_eq!(tracing.flush_blocking(SHORT), pending(served as u64 + 1), "{url}");
+                wait_for_line(&log, words);
+            }
+            expected.push(format!(
+                "WARN cannot export to {url}: {words}; trying again, spans are kept up to 32 MiB",
+            ));
+            assert_eq!(log.lines(), expected);
+        }
+        collector.use_tls(Server::new(&good).config());
+        assert_eq!(tracing.flush_blocking(LONG), settled(3, 0), "{url}");
+        let lines = log.lines();
+        let [told @ .., over] = &lines[..] else { panic!("no line") };
+        assert_eq!(told, expected);
+        assert!(over.starts_with(&format!("INFO delivered again to {url} after ")), "{over}");
+    }
+}
+
+/// A proxy refuses for what it saw when a connection was made, and a new one is made with new files.
+#[test]
+fn what_a_proxy_refuses_is_tried_again_over_another_connection() {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::new("ours");
+    let ca_certs = file(&directory, "ours.pem", &authority.pem());
+    for (scheme, _, rest) in SCHEMES {
+        let refusal = nginx("The SSL certificate error");
+        let Script::Answer(refusal) = refusal else { panic!("no answer") };
+        let collector = Collector::start(Script::First(1, refusal));
+        collector.use_tls(Server::new(&authority.server(&[HOST])).config());
+        let url = format!("{scheme}://{}{rest}", collector.address());
+        let tracing = to(&url).ca_certs([&ca_certs]).start("tls").unwrap();
+        serve(&tracing, 1);
+        assert_eq!(tracing.flush_blocking(LONG), settled(1, 0), "{url}");
+        assert_eq!(collector.connections(), 2, "{url}");
+    }
+}
+
+/// Exports a span, which is delivered if there are no words, and given up at once if not, with
+/// lines that say so.
 fn assert_says(config: TracingServiceConfig, url: &str, words: &str, why: &str) {
     let log = Log::about(url);
+    let config = config.retry(RetryConfig::default().give_up_after(Duration::ZERO));
     let tracing = config.start("tls").unwrap_or_else(|error| panic!("{why}: {error}"));
     serve(&tracing, 1);
-    let stats = tracing.shutdown_blocking(LONG);
+    let stats = tracing.flush_blocking(LONG);
     let mut expected = Vec::new();
     if words.is_empty() {
         assert_eq!(stats, settled(1, 0), "{why}: {:?}", log.lines());
     } else {
-        assert_eq!(stats, settled(0, 1), "{why}");
+        assert_eq!(stats, given_up(1), "{why}");
         expected.push(format!(
-            "WARN cannot export to {url}: {words}; spans lost: 1, and further ones until this is \
-             over",
+            "WARN cannot export to {url}: {words}; trying again, spans are kept up to 32 MiB",
+        ));
+        expected.push(format!(
+            "WARN cannot export to {url} for 0 s: {words}; spans given up: 1, and further ones \
+             until this is over",
         ));
     }
     assert_eq!(log.lines(), expected, "{why}");
