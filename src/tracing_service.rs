@@ -70,8 +70,9 @@ impl TracingServiceConfig {
     ///
     /// # Errors
     ///
-    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says, or
-    ///   when neither it nor the environment says where spans go;
+    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;
+    /// - when neither it nor the environment says where spans go, or only a variable does that cannot
+    ///   be used;
     /// - when a file or a variable with the value of a header is missing, or holds none;
     /// - when certificates or keys cannot be used, as [`StartError::Certificates`] says;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`), or those of TLS
@@ -89,10 +90,10 @@ impl TracingServiceConfig {
     ) -> Result<TracingService, StartError> {
         let effective = self.with_environment(variables, service_name);
         warn(&effective);
-        let Some(settings) = effective.config.check()? else {
+        let Some(settings) = effective.check()? else {
             return Ok(TracingService::disabled(effective.describe(None, Destination::Exporter)));
         };
-        let sink = exporter::sink(settings, variables)?;
+        let sink = exporter::sink(&effective, settings, variables)?;
         if settings.rate_is_missing() {
             pipeline::warn(format_args!(
                 "tracing is enabled without sampling_rate_per_million: no trace that starts here \

@@ -2,7 +2,7 @@
 
 use super::StartError;
 use crate::config::env::Variables;
-use crate::config::{Settings, Target};
+use crate::config::{Effective, Settings, Target};
 use crate::pipeline::Sink;
 #[cfg(feature = "_client")]
 use crate::sink::SinkError;
@@ -17,10 +17,11 @@ use crate::sink::http::HttpSink;
     not(feature = "_client"),
     expect(
         unused_variables,
-        reason = "only requests have headers, whose values may be in variables"
+        reason = "only connections have headers and certificates, which may be in variables"
     )
 )]
 pub(super) fn sink(
+    effective: &Effective,
     settings: Settings<'_>,
     variables: Variables<'_>,
 ) -> Result<Box<dyn Sink>, StartError> {
@@ -33,7 +34,7 @@ pub(super) fn sink(
         Target::Grpc { .. } | Target::GrpcUnix { .. } => {
             match GrpcSink::new(&url.authority(), &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(unusable(error, &target)),
+                Err(error) => Err(unusable(error, &target, effective)),
             }
         }
         #[cfg(not(feature = "grpc"))]
@@ -42,7 +43,7 @@ pub(super) fn sink(
         Target::Http { path, .. } | Target::HttpUnix { path, .. } => {
             match HttpSink::new(&url.authority(), path, &options, target.clone()) {
                 Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(unusable(error, &target)),
+                Err(error) => Err(unusable(error, &target, effective)),
             }
         }
         #[cfg(not(feature = "http"))]
@@ -57,9 +58,12 @@ pub(super) fn sink(
 }
 
 #[cfg(feature = "_client")]
-fn unusable(error: SinkError, target: &str) -> StartError {
+fn unusable(error: SinkError, target: &str, effective: &Effective) -> StartError {
     match error {
-        SinkError::Tls(problems) => StartError::Certificates(problems.join("\n")),
+        SinkError::Tls(problems) => {
+            let problems = problems.iter().map(|problem| effective.attribute(problem));
+            StartError::Certificates(problems.collect::<Vec<_>>().join("\n"))
+        }
         error => StartError::Unsupported(format!("{target}: {error}")),
     }
 }

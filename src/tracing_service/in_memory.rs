@@ -35,12 +35,10 @@ impl TracingServiceConfig {
         // not for batches.
         let batch = BatchLimits { spans: 1, ..BatchLimits::default() };
         let options = PipelineOptions { batch, ..PipelineOptions::default() };
-        // Unused, but a configuration without one is refused.
-        let unused = "localhost".parse().expect("a host is an exporter URL");
-        let config = self.exporter_url(unused);
-        let effective = config.with_environment(variables, service_name);
+        let mut effective = self.with_environment(variables, service_name);
+        effective.without_exporter();
         warn(&effective);
-        let settings = effective.config.check()?;
+        let settings = effective.check()?;
         let description = effective.describe(settings, Destination::Memory);
         let service = match settings {
             Some(settings) => TracingService::run(settings, description, Box::new(sink), options)?,
