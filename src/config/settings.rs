@@ -128,10 +128,6 @@ impl<'a> Settings<'a> {
 
     /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
     /// are configured.
-    #[cfg_attr(
-        not(any(test, feature = "_client")),
-        expect(dead_code, reason = "nobody is connected to")
-    )]
     pub(crate) fn uses_tls(self) -> bool {
         let exporter = &self.config.exporter;
         match self.exporter_url.target() {
