@@ -5,6 +5,7 @@
 
 mod describe;
 mod error;
+mod exporter;
 mod in_memory;
 mod resource;
 #[cfg(feature = "opentelemetry-sdk")]
@@ -18,19 +19,13 @@ pub use self::error::StartError;
 pub use self::in_memory::InMemorySpans;
 use self::resource::Resource;
 use crate::config::env::{self, Variables};
-use crate::config::{Description, Destination, Settings, Target, TracingServiceConfig};
+use crate::config::{Description, Destination, Settings, TracingServiceConfig};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
-use crate::pipeline::{
-    self, BatchLimits, BufferLimits, Intake, Pipeline, PipelineOptions, Scope, Sink, Stats,
-};
+use crate::pipeline::{self, BufferLimits, Intake, Pipeline, PipelineOptions, Scope, Sink, Stats};
 use crate::record::{Capture, SpanLimits, encode_scope};
-use crate::sampling::{Sampler, Sampling, SamplingRate};
-#[cfg(not(feature = "_client"))]
-use crate::sink;
-#[cfg(feature = "_client")]
-use crate::sink::{self, SinkError};
+use crate::sampling::{Sampler, Sampling};
 use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, Trust, VERSION};
 
 /// The running tracing service of a process, or of a part of it.
@@ -75,8 +70,9 @@ impl TracingServiceConfig {
     ///
     /// # Errors
     ///
-    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says, or
-    ///   when neither it nor the environment says where spans go;
+    /// - when the configuration contradicts itself, as [`ConfigError`](crate::ConfigError) says;
+    /// - when neither it nor the environment says where spans go, or only a variable does that cannot
+    ///   be used;
     /// - when a file or a variable with the value of a header is missing, or holds none;
     /// - when certificates or keys cannot be used, as [`StartError::Certificates`] says;
     /// - when the cargo feature of the exporter is off (`grpc`, `http`, `file`), or those of TLS
@@ -94,10 +90,10 @@ impl TracingServiceConfig {
     ) -> Result<TracingService, StartError> {
         let effective = self.with_environment(variables, service_name);
         warn(&effective);
-        let Some(settings) = effective.config.check()? else {
+        let Some(settings) = effective.check()? else {
             return Ok(TracingService::disabled(effective.describe(None, Destination::Exporter)));
         };
-        let sink = sink(settings, variables)?;
+        let sink = exporter::sink(&effective, settings, variables)?;
         if settings.rate_is_missing() {
             pipeline::warn(format_args!(
                 "tracing is enabled without sampling_rate_per_million: no trace that starts here \
@@ -108,81 +104,9 @@ impl TracingServiceConfig {
         let description = effective.describe(Some(settings), Destination::Exporter);
         TracingService::run(settings, description, sink, options)
     }
-
-    /// Starts a tracing service whose spans go to the test that calls this, with whatever else
-    /// is configured. The exporter URL is not used, and need not be set.
-    ///
-    /// # Errors
-    ///
-    /// As [`start`](Self::start), but for the exporter.
-    pub fn start_in_memory(
-        self,
-        service_name: &str,
-    ) -> Result<(TracingService, InMemorySpans), StartError> {
-        self.start_in_memory_with(&env::process, service_name)
-    }
-
-    fn start_in_memory_with(
-        self,
-        variables: Variables<'_>,
-        service_name: &str,
-    ) -> Result<(TracingService, InMemorySpans), StartError> {
-        let (sink, received) = sink::memory::MemorySink::new();
-        // Each span goes out as it ends, in the order in which they do: a test waits for spans,
-        // not for batches.
-        let batch = BatchLimits { spans: 1, ..BatchLimits::default() };
-        let options = PipelineOptions { batch, ..PipelineOptions::default() };
-        // Unused, but a configuration without one is refused.
-        let unused = "localhost".parse().expect("a host is an exporter URL");
-        let config = self.exporter_url(unused);
-        let effective = config.with_environment(variables, service_name);
-        warn(&effective);
-        let settings = effective.config.check()?;
-        let description = effective.describe(settings, Destination::Memory);
-        let service = match settings {
-            Some(settings) => TracingService::run(settings, description, Box::new(sink), options)?,
-            None => TracingService::disabled(description),
-        };
-        Ok((service, InMemorySpans { received }))
-    }
 }
 
 impl TracingService {
-    /// A tracing service that records everything, for a test that wants to see the spans.
-    ///
-    /// # Panics
-    ///
-    /// When the operating system refuses a thread.
-    ///
-    /// # Example: what a service records
-    ///
-    /// ```
-    /// # async fn run() {
-    /// use http::{Request, Response};
-    /// use tower::{Layer, ServiceExt, service_fn};
-    /// use tower_otlp::{TraceLayer, TracingService};
-    ///
-    /// let (tracing, mut spans) = TracingService::in_memory();
-    /// let service = service_fn(async |_: Request<String>| {
-    ///     Ok::<_, std::convert::Infallible>(Response::new(String::new()))
-    /// });
-    /// let service = TraceLayer::server(&tracing).layer(service);
-    ///
-    /// service.oneshot(Request::new(String::new())).await.unwrap();
-    ///
-    /// let span = spans.next().await.unwrap();
-    /// assert_eq!(span.name, "GET");
-    /// # }
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run());
-    /// ```
-    pub fn in_memory() -> (Self, InMemorySpans) {
-        TracingServiceConfig::default()
-            .enabled(true)
-            .sampling_rate_per_million(SamplingRate::ALWAYS.per_million())
-            .start_in_memory("test")
-            .expect("a thread for the exporter")
-    }
-
     fn disabled(description: Description) -> Self {
         Self {
             pipeline: None,
@@ -347,61 +271,6 @@ impl TraceLayer {
             hooks: trace::Hooks::default(),
         })
     }
-}
-
-#[cfg_attr(
-    not(feature = "_client"),
-    expect(
-        unused_variables,
-        reason = "only requests have headers, whose values may be in variables"
-    )
-)]
-fn sink(settings: Settings<'_>, variables: Variables<'_>) -> Result<Box<dyn Sink>, StartError> {
-    let url = settings.exporter_url();
-    let target = url.to_string();
-    #[cfg(feature = "_client")]
-    let options = settings.export_options(variables)?;
-    match url.target() {
-        #[cfg(feature = "grpc")]
-        Target::Grpc { .. } | Target::GrpcUnix { .. } => {
-            match sink::grpc::GrpcSink::new(&url.authority(), &options, target.clone()) {
-                Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(unusable(error, &target)),
-            }
-        }
-        #[cfg(not(feature = "grpc"))]
-        Target::Grpc { .. } | Target::GrpcUnix { .. } => Err(built_without("grpc", &target)),
-        #[cfg(feature = "http")]
-        Target::Http { path, .. } | Target::HttpUnix { path, .. } => {
-            match sink::http::HttpSink::new(&url.authority(), path, &options, target.clone()) {
-                Ok(sink) => Ok(Box::new(sink)),
-                Err(error) => Err(unusable(error, &target)),
-            }
-        }
-        #[cfg(not(feature = "http"))]
-        Target::Http { .. } | Target::HttpUnix { .. } => Err(built_without("http", &target)),
-        #[cfg(feature = "file")]
-        Target::File { directory, limit } => {
-            Ok(Box::new(sink::file::FileSink::new(directory.clone(), *limit, target)))
-        }
-        #[cfg(not(feature = "file"))]
-        Target::File { .. } => Err(built_without("file", &target)),
-    }
-}
-
-#[cfg(feature = "_client")]
-fn unusable(error: SinkError, target: &str) -> StartError {
-    match error {
-        SinkError::Tls(problems) => StartError::Certificates(problems.join("\n")),
-        error => StartError::Unsupported(format!("{target}: {error}")),
-    }
-}
-
-#[cfg(not(all(feature = "grpc", feature = "http", feature = "file")))]
-fn built_without(feature: &str, target: &str) -> StartError {
-    StartError::Unsupported(format!(
-        "{target}: this program was built without the feature \"{feature}\" of tower-otlp",
-    ))
 }
 
 /// How long a service that was dropped goes on delivering.

@@ -36,7 +36,7 @@ impl TracingServiceConfig {
         let exporter = &self.exporter;
         let of_tls = [
             ("ca_certs", !exporter.ca_certs.is_empty()),
-            ("keypairs", !exporter.keypairs.is_empty()),
+            (exporter.keypairs_key.as_str(), !exporter.keypairs.is_empty()),
             ("system_roots", exporter.system_roots == Some(true)),
             ("server_name", exporter.server_name.is_some()),
         ];

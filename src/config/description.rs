@@ -10,7 +10,7 @@ use crate::context::{Network, ResponseHeader};
 use crate::pipeline::WhenFull;
 use crate::record::{Capture, CapturedHeader};
 use crate::sampling::{RemoteParent, SamplingRule};
-use crate::sink::{self, Compression, KeyPair};
+use crate::sink::{Compression, KeyPair};
 
 /// The configuration that counts: every key with its value, and where that comes from.
 ///
@@ -65,13 +65,16 @@ impl Effective {
                 lines.put(ENABLED, true, word(true));
                 lines.identity();
                 match destination {
-                    Destination::Exporter => lines.exporter(settings),
+                    Destination::Exporter => {
+                        lines.exporter(settings);
+                        lines.pipeline(settings);
+                    }
+                    // Which has a pipeline of its own.
                     Destination::Memory => lines.line("exporter_url: none, spans stay in memory"),
                 }
-                lines.pipeline(settings);
                 lines.limits(settings);
-                lines.sampling();
-                lines.shown();
+                lines.sampling(settings);
+                lines.shown(settings);
             }
             None => lines.put(ENABLED, true, word(false)),
         }
@@ -115,8 +118,11 @@ impl<'a> Lines<'a> {
             self.line("encrypted: yes");
             let ca_certs = exporter.ca_certs.iter().map(|file| file.display().to_string());
             self.list("ca_certs", ca_certs, "none");
-            let system_roots = exporter.system_roots.unwrap_or(exporter.ca_certs.is_empty());
-            self.put("system_roots", exporter.system_roots.is_some(), word(system_roots));
+            self.put(
+                "system_roots",
+                exporter.system_roots.is_some(),
+                word(exporter.uses_system_roots()),
+            );
             let pair = |KeyPair { key_file, cert_file }: &KeyPair| {
                 format!("{} with {}", cert_file.display(), key_file.display())
             };
@@ -143,11 +149,9 @@ impl<'a> Lines<'a> {
         let compression = exporter.compression.unwrap_or_default();
         let compression = written(compression, &Compression::WORDS);
         self.put("compression", exporter.compression.is_some(), compression);
-        let timeout = exporter.timeout.unwrap_or(sink::TIMEOUT);
-        self.put("timeout", exporter.timeout.is_some(), timeout.show());
-        let connecting =
-            exporter.connect_timeout.unwrap_or_else(|| sink::CONNECT_TIMEOUT.min(timeout));
-        self.put("connect_timeout", exporter.connect_timeout.is_some(), connecting.show());
+        self.put("timeout", exporter.timeout.is_some(), exporter.attempt().show());
+        let connecting = exporter.connecting().show();
+        self.put("connect_timeout", exporter.connect_timeout.is_some(), connecting);
     }
 
     fn pipeline(&mut self, settings: Settings<'_>) {
@@ -195,26 +199,26 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn sampling(&mut self) {
+    fn sampling(&mut self, settings: Settings<'_>) {
         let config = self.config();
         let rate = config.sampling_rate_per_million;
         self.put(RATE, rate.is_some(), rate.unwrap_or_default());
         for (i, rule) in config.sampling_rules.iter().enumerate() {
             self.put(&format!("sampling_rules[{i}]"), true, rule_of(rule));
         }
-        let remote_parent = config.remote_parent;
-        let is_set = remote_parent != RemoteParent::default();
-        self.put("remote_parent", is_set, written(remote_parent, &RemoteParent::WORDS));
+        let is_set = config.remote_parent.is_some();
+        self.put("remote_parent", is_set, written(settings.remote_parent(), &RemoteParent::WORDS));
         let forced = config.forced_sampling_per_second;
         let limit = forced.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
         self.put("forced_sampling_per_second", forced.is_some(), limit);
     }
 
-    fn shown(&mut self) {
+    fn shown(&mut self, settings: Settings<'_>) {
         let config = self.config();
-        let header = config.response_header;
-        let is_set = header != ResponseHeader::default();
-        self.put("response_header", is_set, written(header, &ResponseHeader::WORDS));
+        let is_set = config.response_header.is_some();
+        let header = written(settings.response_header(), &ResponseHeader::WORDS);
+        self.put("response_header", is_set, header);
+        let capture = &config.capture;
         let Capture {
             request_headers,
             response_headers,
@@ -222,19 +226,19 @@ impl<'a> Lines<'a> {
             redacted_query_parameters,
             known_methods,
             known_grpc_methods,
-        } = &config.capture;
-        let default = Capture::default();
+        } = capture;
         let name = |header: &CapturedHeader| header.name.to_string();
         self.list("request_headers", request_headers.iter().map(name), "none");
         self.list("response_headers", response_headers.iter().map(name), "none");
-        let is_set = *sensitive_headers != default.sensitive_headers;
-        self.put("sensitive_headers", is_set, word(*sensitive_headers));
-        let is_set = *redacted_query_parameters != default.redacted_query_parameters;
-        self.put("redacted_query_parameters", is_set, join(redacted_query_parameters, "none"));
-        let is_set = *known_methods != default.known_methods;
-        self.put("known_methods", is_set, join(known_methods, "all"));
-        let methods = known_grpc_methods.as_deref().unwrap_or_default();
-        self.put("known_grpc_methods", known_grpc_methods.is_some(), join(methods, "all"));
+        let shown = word(capture.shows_sensitive_headers());
+        self.put("sensitive_headers", sensitive_headers.is_some(), shown);
+        let hidden = join(capture.secret_parameters(), "none");
+        self.put("redacted_query_parameters", redacted_query_parameters.is_some(), hidden);
+        let shown = join(capture.shown_methods(), "none");
+        self.put("known_methods", known_methods.is_some(), shown);
+        let methods = known_grpc_methods.as_deref();
+        let shown = methods.map_or_else(|| "all".to_owned(), |methods| join(methods, "none"));
+        self.put("known_grpc_methods", methods.is_some(), shown);
         self.list("trusted_proxies", config.trusted_proxies.iter().map(Network::to_string), "none");
     }
 

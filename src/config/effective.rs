@@ -5,9 +5,12 @@ use std::fmt;
 
 use opentelemetry::KeyValue;
 
-use super::env::{self, Environment, Found, Protocol, Remark, Variables};
-use super::{Defaults, Switch, Target, TracingServiceConfig};
+use super::env::{self, Environment, Found, FoundPair, Protocol, Remark, Variables};
+#[cfg(feature = "_client")]
+use super::section::NAME;
+use super::{ConfigError, Defaults, Problem, Settings, Switch, Target, TracingServiceConfig};
 use crate::sampling::SamplingRate;
+use crate::sink::KeyPair;
 
 /// A configuration in which nothing is left for the environment to say.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(crate) struct Effective {
     pub(super) sources: Sources,
     /// Of the variables that are not obeyed, or not to the letter.
     pub(crate) remarks: Vec<Remark>,
+    /// The variable that was to say where spans go, and what is wrong with it.
+    unusable_endpoint: Option<(&'static str, String)>,
 }
 
 /// Where a value comes from.
@@ -45,8 +50,12 @@ impl TracingServiceConfig {
         variables: Variables<'_>,
         service_name: &str,
     ) -> Effective {
-        let mut effective =
-            Effective { config: self, sources: Sources::default(), remarks: Vec::new() };
+        let mut effective = Effective {
+            config: self,
+            sources: Sources::default(),
+            remarks: Vec::new(),
+            unusable_endpoint: None,
+        };
         if effective.config.switch != Switch::Off {
             effective.add(env::read(variables), service_name);
         }
@@ -55,11 +64,49 @@ impl TracingServiceConfig {
 }
 
 impl Effective {
+    /// [`TracingServiceConfig::check_with`] the reason why the environment names no exporter
+    /// either.
+    pub(crate) fn check(&self) -> Result<Option<Settings<'_>>, ConfigError> {
+        let reason = self.unusable_endpoint.as_ref();
+        let problem = reason.map(|(variable, wrong)| Problem::new(None, *variable, wrong));
+        self.config.check_with(problem)
+    }
+
+    /// A problem with a file of TLS, which begins with its key, as one with the variable that names
+    /// the file, or with the key as the document spells it.
+    #[cfg(feature = "_client")]
+    pub(crate) fn attribute(&self, problem: &str) -> String {
+        let Some(problem) = problem.strip_prefix(NAME).and_then(|it| it.strip_prefix('.')) else {
+            return problem.to_owned();
+        };
+        let (key, wrong) = problem.split_once(": ").unwrap_or((problem, ""));
+        let source = match key {
+            "ca_certs[0]" => self.sources.of("ca_certs", true),
+            _ => self.sources.of(key, true),
+        };
+        match (source, key.strip_prefix("keypairs")) {
+            (Source::Variable(variable), _) => format!("{variable}: {wrong}"),
+            (_, Some(item)) => {
+                let key = self.config.exporter.keypairs_key.as_str();
+                format!("{NAME}.{key}{item}: {wrong}")
+            }
+            (_, None) => format!("{NAME}.{problem}"),
+        }
+    }
+
+    /// Makes do without an exporter URL, which nothing but a check asks for.
+    pub(crate) fn without_exporter(&mut self) {
+        // With this one no other key is useless.
+        let unused = || "grpcs://localhost".parse().expect("an exporter URL");
+        self.config.exporter_url.get_or_insert_with(unused);
+    }
+
     fn add(&mut self, mut environment: Environment, service_name: &str) {
-        match (self.config.switch, environment.off) {
-            (Switch::On, Some(variable)) => {
+        match (self.config.switch, environment.off.first()) {
+            (Switch::On, _) => {
                 let reason = "the configuration switches tracing on, and goes before it";
-                self.remarks.push(Remark::ignored(variable, reason));
+                let ignored = |variable| Remark::ignored(variable, reason);
+                self.remarks.extend(environment.off.drain(..).map(ignored));
             }
             (Switch::Environment, Some(variable)) => {
                 self.config.switch = Switch::Off;
@@ -68,7 +115,7 @@ impl Effective {
                 return;
             }
             (Switch::Environment, None) => self.sources.set(ENABLED, Source::Default),
-            (Switch::On, None) | (Switch::Off, _) => {}
+            (Switch::Off, _) => {}
         }
         self.remarks.append(&mut environment.remarks);
         self.add_identity(&mut environment, service_name);
@@ -112,58 +159,101 @@ impl Effective {
     }
 
     fn add_exporter(&mut self, environment: &mut Environment) {
-        let Self { config, sources, remarks } = self;
-        let is_configured = config.exporter_url.is_some();
-        sources.fill("exporter_url", &mut config.exporter_url, environment.endpoint.take());
-        if config.exporter_url.is_none() && config.defaults == Defaults::OpenTelemetry {
-            let (protocol, source) = match environment.protocol {
-                Some(Found { value, variable }) => (value, Source::Variable(variable)),
-                None => (Protocol::Http, Source::Default),
-            };
-            config.exporter_url = Some(protocol.default_url());
-            sources.set("exporter_url", source);
-        }
+        let is_configured = self.config.exporter_url.is_some();
+        let not_meant = self.add_exporter_url(environment);
+        let Self { config, sources, remarks, .. } = self;
         let Some(url) = &config.exporter_url else { return };
 
-        if let Some(Found { value, variable }) = environment.protocol
-            && is_configured
-            && !value.is_of(url.target())
-        {
-            remarks.push(Remark::ignored(
-                variable,
-                "the scheme of the configured `exporter_url` goes before it",
-            ));
+        let overridden = environment.protocol.as_ref().filter(|it| !it.value.is_of(url.target()));
+        let insecure = environment.idle_insecure;
+        if is_configured {
+            let schemes = overridden.map(|it| it.variable).into_iter().chain(insecure);
+            let reason = "the scheme of the configured `exporter_url` goes before it";
+            remarks.extend(schemes.map(|variable| Remark::ignored(variable, reason)));
+        } else if let Some(variable) = insecure {
+            let reason = "it is for an endpoint of gRPC without a scheme";
+            remarks.push(Remark::ignored(variable, reason));
         }
         let exporter = &mut config.exporter;
         let plaintext = format!("the connection to {url} is not encrypted");
         // What makes a secret useless makes it dangerous, too: it is left where it is.
         let (no_requests, no_tls) = match url.target() {
             Target::File { .. } => (Some(FILES), Some(FILES)),
-            Target::GrpcUnix { .. } | Target::HttpUnix { .. } => (None, Some(&*plaintext)),
-            Target::Http { tls, .. } => (None, (!tls).then_some(&*plaintext)),
-            Target::Grpc { tls, .. } => {
-                // In the section certificates make TLS of `grpc`. In a variable it was `http`.
-                let may_be_tls = *tls || is_configured || exporter.has_certificates();
-                (None, (!may_be_tls).then_some(&*plaintext))
-            }
+            // Certificates make TLS of `grpc`, but a variable does not change what the section, or
+            // another variable, says.
+            Target::Grpc { .. } if exporter.has_certificates() => (None, None),
+            target => (None, (!target.is_tls()).then_some(&*plaintext)),
         };
         let connecting = exporter.connect_timeout.filter(|_| exporter.timeout.is_none());
         let too_short = environment.timeout.as_ref().zip(connecting).and_then(|(found, least)| {
             (found.value < least).then_some("the configured `connect_timeout` is longer")
         });
-        let ca_certs = environment.ca_cert.take().map(|found| found.map(|file| vec![file]));
-        let keypairs = environment.keypair.take().map(|found| found.map(|files| vec![files]));
 
         let headers = useful(environment.headers.take(), no_requests, remarks);
+        if let (Some(headers), Some(endpoint)) = (&headers, not_meant)
+            && exporter.headers.is_empty()
+        {
+            let says = format!(
+                "goes to {url}, because the configured `exporter_url` goes before {endpoint}"
+            );
+            remarks.push(Remark::says(headers.variable, says));
+        }
         sources.fill_list("headers", &mut exporter.headers, headers);
         let compression = useful(environment.compression.take(), no_requests, remarks);
         sources.fill("compression", &mut exporter.compression, compression);
         let timeout = useful(environment.timeout.take(), no_requests.or(too_short), remarks);
         sources.fill("timeout", &mut exporter.timeout, timeout);
-        let ca_certs = useful(ca_certs, no_tls, remarks);
+        let ca_cert = useful(environment.ca_cert.take(), no_tls, remarks);
+        let ca_certs = ca_cert.map(|found| found.map(|file| vec![file]));
         sources.fill_list("ca_certs", &mut exporter.ca_certs, ca_certs);
-        let keypairs = useful(keypairs, no_tls, remarks);
-        sources.fill_list("keypairs", &mut exporter.keypairs, keypairs);
+        if let Some(FoundPair { cert_file, key_file }) = environment.keypair.take()
+            && let (Some(cert_file), Some(key_file)) =
+                (useful(Some(cert_file), no_tls, remarks), useful(Some(key_file), no_tls, remarks))
+        {
+            if exporter.keypairs.is_empty() {
+                sources.set(CERT_FILE, Source::Variable(cert_file.variable));
+                sources.set(KEY_FILE, Source::Variable(key_file.variable));
+            }
+            let key_file = key_file.value;
+            let keypairs = cert_file.map(|cert_file| vec![KeyPair { key_file, cert_file }]);
+            sources.fill_list("keypairs", &mut exporter.keypairs, Some(keypairs));
+        }
+    }
+
+    /// The variable that names another host, or nobody knows which, than the configuration.
+    fn add_exporter_url(&mut self, environment: &mut Environment) -> Option<&'static str> {
+        let Self { config, sources, remarks, unusable_endpoint } = self;
+        match (&config.exporter_url, environment.endpoint.take()) {
+            (Some(url), Some(Found { value: Ok(endpoint), variable })) => {
+                sources.set("exporter_url", Source::ConfigurationOver(variable));
+                (endpoint.target().host() != url.target().host()).then_some(variable)
+            }
+            (Some(_), Some(Found { value: Err(wrong), variable })) => {
+                remarks.push(Remark::ignored(variable, wrong));
+                Some(variable)
+            }
+            (Some(_), None) => None,
+            (None, Some(Found { value: Ok(endpoint), variable })) => {
+                config.exporter_url = Some(endpoint);
+                sources.set("exporter_url", Source::Variable(variable));
+                None
+            }
+            (None, Some(Found { value: Err(wrong), variable })) => {
+                *unusable_endpoint = Some((variable, wrong));
+                None
+            }
+            (None, None) => {
+                if config.defaults == Defaults::OpenTelemetry {
+                    let (protocol, source) = match environment.protocol {
+                        Some(Found { value, variable }) => (value, Source::Variable(variable)),
+                        None => (Protocol::Http, Source::Default),
+                    };
+                    config.exporter_url = Some(protocol.default_url());
+                    sources.set("exporter_url", source);
+                }
+                None
+            }
+        }
     }
 
     fn add_limits(&mut self, environment: Environment) {
@@ -266,6 +356,10 @@ pub(super) fn resource_attribute(name: &str) -> String {
 
 pub(super) const ENABLED: &str = "enabled";
 pub(super) const RATE: &str = "sampling_rate_per_million";
+
+/// The keys of a pair that variables name.
+const CERT_FILE: &str = "keypairs[0].cert_file";
+const KEY_FILE: &str = "keypairs[0].key_file";
 
 const SERVICE_NAME: &str = "service.name";
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 #[cfg(feature = "_client")]
 use super::{ConfigError, Problem, env::Variables, section};
 use super::{LimitsConfig, QueueConfig, RetryConfig, TracingServiceConfig};
-use crate::sink::{Compression, KeyPair};
+use crate::sink::{self, Compression, KeyPair};
 #[cfg(feature = "_client")]
 use crate::sink::{header_value, read_header_value};
 
@@ -19,6 +19,8 @@ use crate::sink::{header_value, read_header_value};
 pub(super) struct Exporter {
     pub(super) ca_certs: Vec<PathBuf>,
     pub(super) keypairs: Vec<KeyPair>,
+    /// How the document calls them.
+    pub(super) keypairs_key: Spelling,
     pub(super) system_roots: Option<bool>,
     pub(super) server_name: Option<String>,
     /// Each name once.
@@ -26,6 +28,29 @@ pub(super) struct Exporter {
     pub(super) compression: Option<Compression>,
     pub(super) timeout: Option<Duration>,
     pub(super) connect_timeout: Option<Duration>,
+}
+
+/// One of the names of a key that has two. What it says is the same under either.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spelling(pub(super) &'static str);
+
+impl Spelling {
+    pub(super) fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Default for Spelling {
+    /// Teleport's.
+    fn default() -> Self {
+        Self("https_keypairs")
+    }
+}
+
+impl PartialEq for Spelling {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// A header of the requests to the collector.
@@ -57,6 +82,21 @@ impl Exporter {
     /// Whether anything is said that only TLS can do, and with `grpc` switches it on.
     pub(super) fn has_certificates(&self) -> bool {
         !self.ca_certs.is_empty() || !self.keypairs.is_empty()
+    }
+
+    /// Whether the certificate authorities of the system count.
+    pub(super) fn uses_system_roots(&self) -> bool {
+        self.system_roots.unwrap_or(self.ca_certs.is_empty())
+    }
+
+    /// Time for one attempt.
+    pub(super) fn attempt(&self) -> Duration {
+        self.timeout.unwrap_or(sink::TIMEOUT)
+    }
+
+    /// Of that, time for a connection.
+    pub(super) fn connecting(&self) -> Duration {
+        self.connect_timeout.unwrap_or_else(|| sink::CONNECT_TIMEOUT.min(self.attempt()))
     }
 
     /// Puts a header in place of an earlier one of the same name, whose case does not matter.
@@ -206,7 +246,8 @@ impl TracingServiceConfig {
     }
 
     /// Time for one attempt to export: name look-up, connecting, sending and the whole answer.
-    /// From 1 ms to an hour; defaults to 10 s.
+    /// From 1 ms to an hour; defaults to 10 s. When the collector answers that it does not understand
+    /// what is [compressed](Self::compression), the attempt is two exchanges, each with this time.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.exporter.timeout = Some(timeout);

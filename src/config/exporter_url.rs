@@ -45,7 +45,8 @@ pub(super) use self::otlp::Endpoint;
 /// A user name, a password or a token cannot be part of the URL: it would end up in logs. For the
 /// same reason there is no `@` anywhere; a path has `%40` instead.
 /// [`Display`](fmt::Display) writes the canonical form, with port, path and limit filled in; it
-/// parses back to an equal value.
+/// parses back to an equal value. (Not so the one URL that cannot be written here, that of an
+/// [environment variable](crate::config#environment) for requests to `/` itself.)
 ///
 /// [RFC 8089]: https://www.rfc-editor.org/rfc/rfc8089
 ///
@@ -143,6 +144,21 @@ pub(crate) enum Target {
     /// OTLP/JSON files in `directory`, which is absolute; a file ends before it passes `limit`
     /// bytes.
     File { directory: PathBuf, limit: u64 },
+}
+
+impl Target {
+    /// Whether the scheme alone makes it TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Grpc { tls: true, .. } | Self::Http { tls: true, .. })
+    }
+
+    /// Where the connection goes, if there is one over a network.
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Grpc { authority, .. } | Self::Http { authority, .. } => Some(&authority.host),
+            Self::GrpcUnix { .. } | Self::HttpUnix { .. } | Self::File { .. } => None,
+        }
+    }
 }
 
 /// A host and its port, written `host:port` or `[v6 address]:port`.

@@ -119,9 +119,9 @@ pub struct TracingServiceConfig {
     resource_attributes: Vec<KeyValue>,
     /// For code only: what the attributes are, and who sets them, is the program's to know.
     wait_for_resource_attributes: Option<Duration>,
-    response_header: ResponseHeader,
+    response_header: Option<ResponseHeader>,
     sampling_rules: Vec<SamplingRule>,
-    remote_parent: RemoteParent,
+    remote_parent: Option<RemoteParent>,
     forced_sampling_per_second: Option<NonZeroU32>,
     capture: Capture,
     trusted_proxies: Vec<Network>,
@@ -235,7 +235,7 @@ impl TracingServiceConfig {
     /// The header by which a recorded response names its trace. Defaults to `Server-Timing`.
     #[must_use]
     pub fn response_header(self, header: ResponseHeader) -> Self {
-        Self { response_header: header, ..self }
+        Self { response_header: Some(header), ..self }
     }
 
     /// Adds a rule: a rate for some of the traces that begin here, in place of the general one.
@@ -253,7 +253,7 @@ impl TracingServiceConfig {
     /// [`RemoteParent::Trust`].
     #[must_use]
     pub fn remote_parent(self, remote_parent: RemoteParent) -> Self {
-        Self { remote_parent, ..self }
+        Self { remote_parent: Some(remote_parent), ..self }
     }
 
     /// In how many requests a second a sampled caller is obeyed; the traces of the others go on

@@ -77,12 +77,11 @@ fn read(fields: &[Field<'_>], problems: &mut Problems) -> TracingServiceConfig {
                 config.resource_attributes = resource_attributes(field, problems);
             }
             "response_header" => {
-                config.response_header = problems.keep(response_header(field)).unwrap_or_default();
+                config.response_header = problems.keep(response_header(field));
             }
             "sampling_rules" => config.sampling_rules = sampling::rules(field, problems),
             "remote_parent" => {
-                let remote_parent = problems.keep(field.word(&RemoteParent::WORDS));
-                config.remote_parent = remote_parent.unwrap_or_default();
+                config.remote_parent = problems.keep(field.word(&RemoteParent::WORDS));
             }
             "forced_sampling_per_second" => {
                 let forced = sampling::forced_per_second(field);
@@ -183,16 +182,12 @@ fn resource_attribute(field: &Field<'_>) -> Result<KeyValue, Problem> {
     Ok(KeyValue::new(field.key.to_owned(), value))
 }
 
-/// Puts a contradiction at the key that it is about, as the document spells it.
+/// Puts a contradiction at the key that it is about.
 fn contradiction(fields: &[Field<'_>], key: &str, message: String) -> Problem {
     let (name, member) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
-    let is_spelling_of = |written: &str| match name {
-        "keypairs" => matches!(written, "keypairs" | "https_keypairs"),
-        _ => written == name,
-    };
-    let written = fields.iter().find(|field| is_spelling_of(field.key));
+    let written = fields.iter().find(|field| field.key == name);
     let mut position = written.and_then(|field| field.key_position);
-    let mut path = path(written.map_or(name, |field| field.key));
+    let mut path = path(name);
     if let Some(member) = member {
         path = format!("{path}.{member}");
         if let Some(Value::Mapping(entries)) = written.map(|field| &field.node.value) {

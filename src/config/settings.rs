@@ -13,37 +13,49 @@ use crate::sampling::{RemoteParent, Sampling, SamplingRate, SamplingRule};
 use crate::sink::{ExportOptions, TlsOptions};
 
 impl TracingServiceConfig {
+    /// [`check_with`](Self::check_with), where it is not known why there is no exporter URL.
+    #[cfg(test)]
+    pub(crate) fn check(&self) -> Result<Option<Settings<'_>>, ConfigError> {
+        self.check_with(None)
+    }
+
     /// The settings, in types that hold valid values only; `None` when recording is off, in which
     /// case nothing else was looked at.
+    ///
+    /// `no_exporter_url` is why the environment names no exporter, where that is known.
     ///
     /// # Errors
     ///
     /// All contradictions at once, in the words used for documents. Also that there is no
     /// exporter URL, which a document may leave to the environment.
-    pub(crate) fn check(&self) -> Result<Option<Settings<'_>>, ConfigError> {
+    pub(super) fn check_with(
+        &self,
+        no_exporter_url: Option<Problem>,
+    ) -> Result<Option<Settings<'_>>, ConfigError> {
         if self.switch == Switch::Off {
             return Ok(None);
         }
-        let mut contradictions = self.contradictions();
+        let mut problems = Vec::new();
         if self.exporter_url.is_none() {
-            let [for_traces, general] = env::ENDPOINT;
-            let wrong = format!(
-                "missing, although tracing is enabled, and neither {for_traces} nor {general} \
-                 names one: write for example grpc://collector:4317",
-            );
-            contradictions.insert(0, ("exporter_url".to_owned(), wrong));
+            problems.push(no_exporter_url.unwrap_or_else(|| {
+                let [for_traces, general] = env::ENDPOINT;
+                let wrong = format!(
+                    "missing, although tracing is enabled, and neither {for_traces} nor {general} \
+                     names one: write for example grpc://collector:4317",
+                );
+                Problem::new(None, section::path("exporter_url"), wrong)
+            }));
         }
+        let contradictions = self.contradictions().into_iter();
+        problems.extend(
+            contradictions.map(|(key, message)| Problem::new(None, section::path(&key), message)),
+        );
         let rate = SamplingRate::try_from(self.sampling_rate_per_million.unwrap_or_default());
         match (&self.exporter_url, rate) {
-            (Some(exporter_url), Ok(sampling_rate)) if contradictions.is_empty() => {
+            (Some(exporter_url), Ok(sampling_rate)) if problems.is_empty() => {
                 Ok(Some(Settings { exporter_url, sampling_rate, config: self }))
             }
-            _ => {
-                let problem = |(key, message): (String, String)| {
-                    Problem::new(None, section::path(&key), message)
-                };
-                Err(ConfigError::new(contradictions.into_iter().map(problem).collect()))
-            }
+            _ => Err(ConfigError::new(problems)),
         }
     }
 }
@@ -76,7 +88,7 @@ impl<'a> Settings<'a> {
     }
 
     pub(crate) fn remote_parent(self) -> RemoteParent {
-        self.config.remote_parent
+        self.config.remote_parent.unwrap_or_default()
     }
 
     /// `None` is no limit.
@@ -94,7 +106,8 @@ impl<'a> Settings<'a> {
         &self.config.trusted_proxies
     }
 
-    /// Never blank. `None` is left to the environment and the program.
+    /// Never blank. `None` only before the environment, and the program that starts the service, had
+    /// their say.
     pub(crate) fn service_name(self) -> Option<&'a str> {
         self.config.service_name.as_deref()
     }
@@ -110,15 +123,11 @@ impl<'a> Settings<'a> {
     }
 
     pub(crate) fn response_header(self) -> ResponseHeader {
-        self.config.response_header
+        self.config.response_header.unwrap_or_default()
     }
 
     /// Whether the connection is encrypted: by the scheme, or, with `grpc`, because certificates
     /// are configured.
-    #[cfg_attr(
-        not(any(test, feature = "_client")),
-        expect(dead_code, reason = "nobody is connected to")
-    )]
     pub(crate) fn uses_tls(self) -> bool {
         let exporter = &self.config.exporter;
         match self.exporter_url.target() {
@@ -168,19 +177,15 @@ impl<'a> Settings<'a> {
         variables: env::Variables<'_>,
     ) -> Result<ExportOptions, ConfigError> {
         let exporter = &self.config.exporter;
-        let default = ExportOptions::default();
-        let timeout = exporter.timeout.unwrap_or(default.timeout);
         Ok(ExportOptions {
             headers: exporter.read_headers(variables)?,
             header_files: exporter.header_files(),
-            compression: exporter.compression.unwrap_or(default.compression),
-            timeout,
-            connect_timeout: exporter
-                .connect_timeout
-                .unwrap_or_else(|| default.connect_timeout.min(timeout)),
+            compression: exporter.compression.unwrap_or_default(),
+            timeout: exporter.attempt(),
+            connect_timeout: exporter.connecting(),
             tls: self.uses_tls().then(|| TlsOptions {
                 ca_certs: exporter.ca_certs.clone(),
-                system_roots: exporter.system_roots.unwrap_or(exporter.ca_certs.is_empty()),
+                system_roots: exporter.uses_system_roots(),
                 keypairs: exporter.keypairs.clone(),
                 server_name: exporter.server_name.clone(),
             }),

@@ -279,6 +279,8 @@ fn contradictions_in_code_read_as_in_documents() {
         .header("x-b", " ")
         .header_from_file("x-c", "")
         .header_from_env("x-d", "A=hunter2")
+        .header_from_env("x-e", "Bearer hunter2")
+        .header_from_file("x-f", "Bearer hunter2")
         .server_name("a b")
         .system_roots(false)
         .timeout(Duration::ZERO)
@@ -311,6 +313,9 @@ fn contradictions_in_code_read_as_in_documents() {
              tracing_service.headers.x-b: must not be empty\n\
              tracing_service.headers.x-c: must not be empty\n\
              tracing_service.headers.x-d: must be the name of an environment variable\n\
+             tracing_service.headers.x-e: must be the name of an environment variable\n\
+             tracing_service.headers.x-f: must be the path of a file (one that begins with a name \
+             with a blank in it is written ./…)\n\
              tracing_service.server_name: must be a host name or an IP address\n\
              tracing_service.timeout: must be from 1ms to 1h, not 0s\n\
              tracing_service.connect_timeout: must be from 1ms to 1h, not 584542046090years \
@@ -369,12 +374,12 @@ fn contradictions_in_code_read_as_in_documents() {
             http,
             "tracing_service.ca_certs: has no use with an http URL, \
              which is never TLS: write https, or remove it\n\
-             tracing_service.keypairs: has no use with an http URL, \
+             tracing_service.https_keypairs: has no use with an http URL, \
              which is never TLS: write https, or remove it",
         ),
         (
             file,
-            "tracing_service.keypairs: has no use with a file URL, \
+            "tracing_service.https_keypairs: has no use with a file URL, \
              which makes no connection: remove it",
         ),
         (

@@ -19,13 +19,14 @@ use http::header::{self, HeaderName};
 ///     .redacted_query_parameters(["session", "sig"]);
 /// # let _ = capture;
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Capture {
     pub(crate) request_headers: Vec<CapturedHeader>,
     pub(crate) response_headers: Vec<CapturedHeader>,
-    pub(crate) sensitive_headers: bool,
-    pub(crate) redacted_query_parameters: Vec<Cow<'static, str>>,
-    pub(crate) known_methods: Vec<Cow<'static, str>>,
+    /// What is not said here is `None`; the methods below know the defaults.
+    pub(crate) sensitive_headers: Option<bool>,
+    pub(crate) redacted_query_parameters: Option<Vec<Cow<'static, str>>>,
+    pub(crate) known_methods: Option<Vec<Cow<'static, str>>>,
     pub(crate) known_grpc_methods: Option<Vec<String>>,
 }
 
@@ -62,7 +63,7 @@ impl Capture {
     /// sensitive. Defaults to no.
     #[must_use]
     pub fn sensitive_headers(self, shown: bool) -> Self {
-        Self { sensitive_headers: shown, ..self }
+        Self { sensitive_headers: Some(shown), ..self }
     }
 
     /// The parameters whose values are replaced by `REDACTED` in queries, by their exact names.
@@ -73,8 +74,7 @@ impl Capture {
         self,
         names: impl IntoIterator<Item = N>,
     ) -> Self {
-        let redacted_query_parameters = owned(names);
-        Self { redacted_query_parameters, ..self }
+        Self { redacted_query_parameters: Some(owned(names)), ..self }
     }
 
     /// The request methods that are shown as they are, in exactly this case; others are `_OTHER`,
@@ -82,8 +82,7 @@ impl Capture {
     /// RFC 9110, `PATCH` and `QUERY`.
     #[must_use]
     pub fn known_methods<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        let known_methods = owned(names);
-        Self { known_methods, ..self }
+        Self { known_methods: Some(owned(names)), ..self }
     }
 
     /// The gRPC methods that are served, as `package.Service/Method`; others are `_OTHER`. Without
@@ -93,8 +92,20 @@ impl Capture {
         Self { known_grpc_methods: Some(names.into_iter().map(Into::into).collect()), ..self }
     }
 
+    pub(crate) fn shows_sensitive_headers(&self) -> bool {
+        self.sensitive_headers.unwrap_or_default()
+    }
+
+    pub(crate) fn secret_parameters(&self) -> &[Cow<'static, str>] {
+        self.redacted_query_parameters.as_deref().unwrap_or(&SECRET_PARAMETERS)
+    }
+
+    pub(crate) fn shown_methods(&self) -> &[Cow<'static, str>] {
+        self.known_methods.as_deref().unwrap_or(&METHODS)
+    }
+
     pub(crate) fn is_known_method(&self, method: &str) -> bool {
-        self.known_methods.iter().any(|known| known == method)
+        self.shown_methods().iter().any(|known| known == method)
     }
 
     pub(crate) fn is_known_grpc_method(&self, method: &str) -> bool {
@@ -106,7 +117,7 @@ impl Capture {
     pub(crate) fn redact<'a>(&self, query: &'a str) -> Cow<'a, str> {
         let is_secret = |pair: &str| {
             let key = pair.split_once('=').map(|(key, _)| key);
-            key.is_some_and(|key| self.redacted_query_parameters.iter().any(|name| name == key))
+            key.is_some_and(|key| self.secret_parameters().iter().any(|name| name == key))
         };
         if !self.has_secret(query.as_bytes()) {
             return Cow::Borrowed(query);
@@ -134,22 +145,9 @@ impl Capture {
     fn has_secret(&self, query: &[u8]) -> bool {
         query.split(|&byte| byte == b'&').any(|pair| {
             let key = pair.iter().position(|&byte| byte == b'=').map(|at| &pair[..at]);
-            let names = &self.redacted_query_parameters;
+            let names = self.secret_parameters();
             key.is_some_and(|key| names.iter().any(|name| name.as_bytes() == key))
         })
-    }
-}
-
-impl Default for Capture {
-    fn default() -> Self {
-        Self {
-            request_headers: Vec::new(),
-            response_headers: Vec::new(),
-            sensitive_headers: false,
-            redacted_query_parameters: SECRET_PARAMETERS.map(Cow::Borrowed).into(),
-            known_methods: METHODS.map(Cow::Borrowed).into(),
-            known_grpc_methods: None,
-        }
     }
 }
 
@@ -175,18 +173,28 @@ fn owned<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Vec<Cow<'static
 
 /// Those of RFC 9110, PATCH (RFC 5789) and QUERY. The frequent ones first: they are looked up one
 /// by one.
-const METHODS: [&str; 10] =
-    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
+static METHODS: [Cow<'static, str>; 10] = [
+    Cow::Borrowed("GET"),
+    Cow::Borrowed("POST"),
+    Cow::Borrowed("PUT"),
+    Cow::Borrowed("DELETE"),
+    Cow::Borrowed("HEAD"),
+    Cow::Borrowed("OPTIONS"),
+    Cow::Borrowed("PATCH"),
+    Cow::Borrowed("CONNECT"),
+    Cow::Borrowed("TRACE"),
+    Cow::Borrowed("QUERY"),
+];
 
 /// Signatures and credentials in the signed URLs of the large object stores.
-const SECRET_PARAMETERS: [&str; 7] = [
-    "AWSAccessKeyId",
-    "Signature",
-    "X-Amz-Credential",
-    "X-Amz-Security-Token",
-    "X-Amz-Signature",
-    "X-Goog-Signature",
-    "sig",
+static SECRET_PARAMETERS: [Cow<'static, str>; 7] = [
+    Cow::Borrowed("AWSAccessKeyId"),
+    Cow::Borrowed("Signature"),
+    Cow::Borrowed("X-Amz-Credential"),
+    Cow::Borrowed("X-Amz-Security-Token"),
+    Cow::Borrowed("X-Amz-Signature"),
+    Cow::Borrowed("X-Goog-Signature"),
+    Cow::Borrowed("sig"),
 ];
 
 #[cfg(test)]

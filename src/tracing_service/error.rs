@@ -11,13 +11,15 @@ use crate::config::ConfigError;
 /// `Debug` is the same text as `Display`, so that it reads well where `main` returns it.
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration contradicts itself.
+    /// The configuration contradicts itself, neither it nor the environment says where spans go,
+    /// the endpoint in a variable cannot be used, or a file or a variable with the value of a
+    /// header is missing or holds none.
     Config(ConfigError),
     /// The configuration asks for something that this build of the program cannot do.
     Unsupported(String),
     /// A file with certificates or a key is missing, malformed or not what it should be, a key is
     /// not that of its certificate, or there are no certificate authorities: one line for each
-    /// problem, with the key of the section and the name of the file.
+    /// problem, with the key of the section, or the environment variable, and the name of the file.
     Certificates(String),
     /// The operating system refused a thread or an event queue for the exporter.
     Thread(io::Error),

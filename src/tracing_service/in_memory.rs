@@ -1,6 +1,89 @@
+//! Tracing services whose spans go to a test.
+
 use tokio::sync::mpsc;
 
+use super::describe::warn;
+use super::{StartError, TracingService};
+use crate::config::env::{self, Variables};
+use crate::config::{Destination, TracingServiceConfig};
+use crate::pipeline::{BatchLimits, PipelineOptions};
 use crate::record::RecordedSpan;
+use crate::sampling::SamplingRate;
+use crate::sink::memory::MemorySink;
+
+impl TracingServiceConfig {
+    /// Starts a tracing service whose spans go to the test that calls this, with whatever else
+    /// is configured. The exporter URL is not used, and need not be set.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), but for the exporter.
+    pub fn start_in_memory(
+        self,
+        service_name: &str,
+    ) -> Result<(TracingService, InMemorySpans), StartError> {
+        self.start_in_memory_with(&env::process, service_name)
+    }
+
+    pub(super) fn start_in_memory_with(
+        self,
+        variables: Variables<'_>,
+        service_name: &str,
+    ) -> Result<(TracingService, InMemorySpans), StartError> {
+        let (sink, received) = MemorySink::new();
+        // Each span goes out as it ends, in the order in which they do: a test waits for spans,
+        // not for batches.
+        let batch = BatchLimits { spans: 1, ..BatchLimits::default() };
+        let options = PipelineOptions { batch, ..PipelineOptions::default() };
+        let mut effective = self.with_environment(variables, service_name);
+        effective.without_exporter();
+        warn(&effective);
+        let settings = effective.check()?;
+        let description = effective.describe(settings, Destination::Memory);
+        let service = match settings {
+            Some(settings) => TracingService::run(settings, description, Box::new(sink), options)?,
+            None => TracingService::disabled(description),
+        };
+        Ok((service, InMemorySpans { received }))
+    }
+}
+
+impl TracingService {
+    /// A tracing service that records everything, for a test that wants to see the spans.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system refuses a thread.
+    ///
+    /// # Example: what a service records
+    ///
+    /// ```
+    /// # async fn run() {
+    /// use http::{Request, Response};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_otlp::{TraceLayer, TracingService};
+    ///
+    /// let (tracing, mut spans) = TracingService::in_memory();
+    /// let service = service_fn(async |_: Request<String>| {
+    ///     Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+    /// });
+    /// let service = TraceLayer::server(&tracing).layer(service);
+    ///
+    /// service.oneshot(Request::new(String::new())).await.unwrap();
+    ///
+    /// let span = spans.next().await.unwrap();
+    /// assert_eq!(span.name, "GET");
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run());
+    /// ```
+    pub fn in_memory() -> (Self, InMemorySpans) {
+        TracingServiceConfig::default()
+            .enabled(true)
+            .sampling_rate_per_million(SamplingRate::ALWAYS.per_million())
+            .start_in_memory("test")
+            .expect("a thread for the exporter")
+    }
+}
 
 /// The spans of a tracing service that exports to memory, as they would have arrived at a
 /// backend: decoded from OTLP.

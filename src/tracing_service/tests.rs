@@ -23,10 +23,14 @@ fn secrets_are_in_no_debug_output() {
     let useless = configured.clone().header("x-useless", format!("{SECRET}\n{SECRET}"));
     let error = useless.start_with(&variables, "shop").unwrap_err();
     shown.push(format!("{error:?} {error}"));
-    for config in [configured, TracingServiceConfig::from_env()] {
+    let error = TracingServiceConfig::from_env().start_with(&variables, "shop").unwrap_err();
+    shown.push(format!("{error:?} {error}"));
+    let by_environment =
+        TracingServiceConfig::from_env().exporter_url("http://127.0.0.1:9".parse().unwrap());
+    for config in [configured, by_environment] {
         let effective = config.clone().with_environment(&variables, "shop");
         shown.push(format!("{effective:#?}"));
-        let settings = effective.config.check().unwrap().unwrap();
+        let settings = effective.check().unwrap().unwrap();
         shown.push(format!("{settings:#?}"));
         #[cfg(feature = "_client")]
         {
@@ -72,4 +76,110 @@ fn a_service_describes_itself() {
             "exporter_url: none, spans stay in memory"
         ]
     );
+}
+
+#[test]
+fn spans_in_memory_need_no_url_and_any_url_will_do() {
+    let to = |url: &str| TracingServiceConfig::new(url.parse().unwrap());
+    let without = || TracingServiceConfig::disabled().enabled(true);
+    let rows = [
+        (to("grpcs://h").server_name("collector.internal"), true, "a key of TLS"),
+        (to("https://h").system_roots(true), false, "another"),
+        (to("file:///nonexistent"), true, "files"),
+        (without(), false, "none"),
+        (without().server_name("h").timeout(Duration::from_secs(1)), false, "one to come"),
+        (TracingServiceConfig::from_env().system_roots(true), false, "that of the environment"),
+    ];
+    let variables = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("https://h".into()),
+        "OTEL_EXPORTER_OTLP_PROTOCOL" => Some("http/protobuf".into()),
+        _ => None,
+    };
+    for (config, is_protocol_ignored, why) in rows {
+        let (tracing, _spans) = config.start_in_memory_with(&variables, "shop").expect(why);
+        let text = tracing.describe().to_string();
+        tracing.shutdown_blocking(Duration::ZERO);
+        let remark = "OTEL_EXPORTER_OTLP_PROTOCOL is ignored";
+        assert_eq!(text.contains(remark), is_protocol_ignored, "{why}: {text}");
+        for (absent, of) in [("queue.", "waiting"), ("retry.", "trying"), ("concurrency", "both")] {
+            assert!(!text.contains(absent), "{why}: nothing of {of} is as configured: {text}");
+        }
+        assert!(text.contains("\nlimits.value_length: none (default)\n"), "{why}: {text}");
+    }
+    let unusable =
+        |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "https://me:hunter2@h".into());
+    let config = TracingServiceConfig::from_env();
+    let (tracing, _spans) = config.start_in_memory_with(&unusable, "shop").unwrap();
+    tracing.shutdown_blocking(Duration::ZERO);
+}
+
+#[cfg(all(feature = "http", any(feature = "ring", feature = "aws-lc-rs")))]
+#[test]
+fn files_of_tls_are_named_by_what_names_them() {
+    const GONE: &str = "No such file or directory (os error 2)";
+    let variables = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_CERTIFICATE" => Some("/nonexistent/ca".into()),
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY" => Some("/nonexistent/key".into()),
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" => Some("/nonexistent/cert".into()),
+        _ => None,
+    };
+    let of_variables = format!(
+        "OTEL_EXPORTER_OTLP_CERTIFICATE: /nonexistent/ca: {GONE}\n\
+         OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY: /nonexistent/key: {GONE}\n\
+         OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: /nonexistent/cert: {GONE}"
+    );
+    let of_section = |key: &str| {
+        format!(
+            "tracing_service.ca_certs[0]: /ca: {GONE}\n\
+             tracing_service.{key}[0].key_file: /key: {GONE}\n\
+             tracing_service.{key}[0].cert_file: /cert: {GONE}"
+        )
+    };
+    let url = || TracingServiceConfig::new("https://127.0.0.1:9".parse().unwrap());
+    let mut rows = vec![
+        (url(), of_variables, "variables"),
+        (url().ca_certs(["/ca"]).keypair("/key", "/cert"), of_section("https_keypairs"), "code"),
+    ];
+    #[cfg(feature = "yaml")]
+    for key in ["keypairs", "https_keypairs"] {
+        let yaml = format!(
+            "tracing_service:\n  enabled: yes\n  exporter_url: https://127.0.0.1:9\n  \
+             ca_certs: [/ca]\n  {key}: [{{key_file: /key, cert_file: /cert}}]\n"
+        );
+        let config = TracingServiceConfig::from_yaml_str(&yaml).unwrap();
+        rows.push((config, of_section(key), "the spelling of the document"));
+    }
+    for (config, expected, why) in rows {
+        let error = config.start_with(&variables, "shop").unwrap_err();
+        assert!(matches!(error, StartError::Certificates(_)), "{why}");
+        assert_eq!(error.to_string(), expected, "{why}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_used_is_why_there_is_no_service() {
+    const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    const GENERAL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let section = || TracingServiceConfig::disabled().enabled(true);
+    let from_env = TracingServiceConfig::from_env;
+    let rows = [
+        (from_env(), &[(GENERAL, "collector:4318")][..], GENERAL, "not the default"),
+        (
+            from_env(),
+            &[(TRACES, "collector:4318"), (GENERAL, "http://127.0.0.1:9")],
+            TRACES,
+            "nor the general one",
+        ),
+        (section(), &[(GENERAL, "collector:4318")], GENERAL, "a section that leaves it to them"),
+    ];
+    for (config, variables, named, why) in rows {
+        let variables = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).into())
+        };
+        let error = config.start_with(&variables, "shop").unwrap_err();
+        let expected = format!("{named}: no scheme: write for example http://collector:4318");
+        assert_eq!(error.to_string(), expected, "{why}");
+        assert!(matches!(error, StartError::Config(_)), "{why}");
+    }
 }

@@ -73,6 +73,45 @@ fn everything_set() {
     assert_eq!(describe(config, &[]), EVERYTHING_SET);
 }
 
+#[cfg(feature = "yaml")]
+#[test]
+fn what_is_written_is_no_default_even_if_it_is_the_same() {
+    let description = describe(TracingServiceConfig::new("h".parse().unwrap()), &[]);
+    let url = "exporter_url: grpc://h:4317 (configuration)";
+    let defaults = description.lines().skip(2).filter(|line| *line != url);
+    let written: Vec<_> = defaults
+        .filter_map(|line| line.strip_suffix(" (default)")?.split_once(": "))
+        // What has no limit or is nothing cannot be written.
+        .filter(|(_, value)| !matches!(*value, "none" | "no limit" | "all"))
+        .chain([("compression", "none"), ("known_grpc_methods", "none")])
+        .collect();
+    let mut yaml = "tracing_service:\n  enabled: yes\n  exporter_url: h\n".to_owned();
+    let mut section = "";
+    for &(key, value) in &written {
+        let value = match key {
+            "redacted_query_parameters" | "known_methods" => format!("[{value}]"),
+            "known_grpc_methods" => "[]".to_owned(),
+            _ => value.to_owned(),
+        };
+        match key.split_once('.') {
+            Some((of, member)) => {
+                if section != of {
+                    yaml += &format!("  {of}:\n");
+                    section = of;
+                }
+                yaml += &format!("    {member}: {value}\n");
+            }
+            None => yaml += &format!("  {key}: {value}\n"),
+        }
+    }
+    let config = TracingServiceConfig::from_yaml_str(&yaml).unwrap();
+    let text = describe(config, &[]);
+    for (key, value) in written {
+        let expected = format!("{key}: {value} (configuration)");
+        assert!(text.lines().any(|line| line == expected), "{expected} is not in\n{text}");
+    }
+}
+
 #[test]
 fn the_environment_alone() {
     let variables = [
@@ -122,7 +161,9 @@ fn what_goes_to_files_or_to_memory_has_no_connection() {
     let settings = effective.config.check().unwrap();
     let text = effective.describe(settings, Destination::Memory).to_string();
     let lines: Vec<_> = text.lines().skip(2).take(2).collect();
-    assert_eq!(lines, ["exporter_url: none, spans stay in memory", expected[1]]);
+    let expected =
+        ["exporter_url: none, spans stay in memory", "limits.attributes_per_span: 128 (default)"];
+    assert_eq!(lines, expected);
 }
 
 fn describe(config: TracingServiceConfig, variables: &[(&str, &str)]) -> String {

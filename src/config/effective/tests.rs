@@ -155,8 +155,10 @@ fn only_the_environment_has_a_default_exporter() {
          OTEL_EXPORTER_OTLP_TRACES_ENDPOINT nor OTEL_EXPORTER_OTLP_ENDPOINT names one: write for \
          example grpc://collector:4317"
     );
-    let useless = effective(section(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", "h:1")]);
-    assert_eq!(useless.config.check().unwrap_err().to_string(), missing.to_string());
+    let useless = effective(
+        section().exporter_url("h".parse().unwrap()),
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", "h:1")],
+    );
     assert_eq!(
         useless.remarks[0].to_string(),
         "OTEL_EXPORTER_OTLP_ENDPOINT is ignored: no scheme: write for example \
@@ -219,7 +221,8 @@ fn what_has_no_use_with_a_url_stays_where_it_is() {
     let file = effective(of("file:///d"), &all);
     assert_eq!(file.config.exporter, Config::default().exporter, "nothing of it is taken");
     let ignored = file.remarks.iter().map(Remark::to_string).collect::<Vec<_>>();
-    let names = ["HEADERS", "COMPRESSION", "TIMEOUT", "CERTIFICATE", "CLIENT_CERTIFICATE"];
+    let names =
+        ["HEADERS", "COMPRESSION", "TIMEOUT", "CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"];
     let expected =
         names.map(|name| format!("OTEL_EXPORTER_OTLP_{name} is ignored: spans go to files"));
     assert_eq!(ignored, expected);
@@ -232,7 +235,8 @@ fn what_has_no_use_with_a_url_stays_where_it_is() {
         (of("http+unix:///s"), &[CA, KEY, CERT], true, "nor this"),
         (of("https://h"), &[CA, KEY, CERT], false, "TLS"),
         (of("grpcs://h"), &[CA, KEY, CERT], false, "TLS"),
-        (of("grpc://h"), &[CA, KEY, CERT], false, "TLS by certificates, as in the section"),
+        (of("grpc://h"), &[CA, KEY, CERT], true, "a variable does not change what it means"),
+        (of("grpc://h").ca_certs(["/own.pem"]), &[KEY, CERT], false, "TLS by the section's own"),
         (Config::from_env(), &[PLAIN, CA, KEY, CERT], true, "the scheme of a variable decides"),
         (Config::from_env(), &[GRPC, PLAIN, CA, KEY, CERT], true, "for gRPC as well"),
         (Config::from_env(), &[CA, KEY, CERT], true, "the default is plaintext"),
@@ -252,7 +256,7 @@ fn what_has_no_use_with_a_url_stays_where_it_is() {
         let url = settings.exporter_url();
         let why = format!("is ignored: the connection to {url} is not encrypted");
         let ignored = effective.remarks.iter().map(Remark::to_string).collect::<Vec<_>>();
-        let expected = [CA.0, CERT.0].map(|name| format!("{name} {why}"));
+        let expected = [CA.0, CERT.0, KEY.0].map(|name| format!("{name} {why}"));
         assert_eq!(ignored, if is_plaintext { &expected[..] } else { &[] }, "{reason}");
     }
 }
@@ -276,6 +280,63 @@ fn the_scheme_of_a_configured_url_goes_before_the_protocol() {
         assert_eq!(remarks, if is_ignored { vec![expected] } else { vec![] }, "{url}: {reason}");
         let shown = effective.config.exporter_url.unwrap().to_string();
         assert!(shown.starts_with(url), "{shown}");
+    }
+}
+
+#[test]
+fn headers_that_go_where_their_variables_did_not_mean_are_told_of() {
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+    let told = |url| {
+        format!(
+            "{HEADERS} goes to {url}, because the configured `exporter_url` goes before {ENDPOINT}"
+        )
+    };
+    let of = |url: &str| Config::new(url.parse().unwrap());
+    let rows = [
+        (of("https://other"), "https://h", Some("https://other:4318/v1/traces"), "another host"),
+        (of("grpcs://other"), "https://h", Some("grpcs://other:4317"), "another protocol, too"),
+        (of("unix:///s"), "https://h", Some("unix:///s"), "no host"),
+        (of("https://H:1/x"), "https://h:2", None, "the same host"),
+        (of("https://other").header("a", "1"), "https://h", None, "headers of its own"),
+        (of("file:///d"), "https://h", None, "no requests, which is told"),
+        (of("https://h"), "", None, "no endpoint"),
+        (Config::from_env(), "https://h", None, "what was meant"),
+    ];
+    for (config, endpoint, expected, reason) in rows {
+        let effective = effective(config, &[(ENDPOINT, endpoint), (HEADERS, "a=hunter2")]);
+        let remarks = effective.remarks.iter().map(Remark::to_string);
+        let remarks: Vec<_> = remarks.filter(|it| it.contains(" goes to ")).collect();
+        assert_eq!(remarks, expected.map(told).as_slice(), "{reason}");
+    }
+    let unusable = effective(of("https://h"), &[(ENDPOINT, "h"), (HEADERS, "a=hunter2")]);
+    let remarks = unusable.remarks.iter().map(Remark::to_string).collect::<Vec<_>>();
+    assert_eq!(remarks[1], told("https://h:4318/v1/traces"), "who knows what was meant");
+}
+
+#[test]
+fn what_is_overridden_is_named() {
+    let section = || Config::new("https://h".parse().unwrap());
+    let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "h:1");
+    let insecure = ("OTEL_EXPORTER_OTLP_INSECURE", "true");
+    const URL: &str = "OTEL_EXPORTER_OTLP_INSECURE is ignored: the scheme of the configured \
+                       `exporter_url` goes before it";
+    const ALONE: &str = "OTEL_EXPORTER_OTLP_INSECURE is ignored: it is for an endpoint of gRPC \
+                         without a scheme";
+    const OVER: &str = "is ignored: the configuration switches tracing on, and goes before it";
+    let off = [format!("OTEL_SDK_DISABLED {OVER}"), format!("OTEL_TRACES_EXPORTER {OVER}")];
+    let rows = [
+        (section(), &[insecure][..], &[URL][..], "beside a configured URL"),
+        (Config::from_env(), &[insecure], &[ALONE], "alone"),
+        (Config::from_env(), &[insecure, grpc], &[ALONE], "with the default of gRPC"),
+        (Config::from_env(), &[insecure, grpc, bare], &[], "where it is meant"),
+        (section(), &[DISABLED, NO_EXPORTER], &[&*off[0], &*off[1]], "both switches"),
+    ];
+    for (config, variables, expected, reason) in rows {
+        let effective = effective(config, variables);
+        let remarks: Vec<_> = effective.remarks.iter().map(Remark::to_string).collect();
+        assert_eq!(remarks, expected, "{reason}");
     }
 }
 

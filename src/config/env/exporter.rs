@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use super::resource::decode;
 use super::switches::flag;
-use super::{Environment, Found, Reader, milliseconds, word};
+use super::{Environment, Found, FoundPair, Reader, milliseconds, word};
 use crate::config::exporter::{Header, HeaderSource, Secret};
 use crate::config::exporter_url::Endpoint;
 use crate::config::section::exporter::header_name;
 use crate::config::section::quantity;
 use crate::config::{ExporterUrl, Target};
-use crate::sink::{Compression, KeyPair, header_value};
+use crate::sink::{Compression, header_value};
 
 /// What is spoken at the endpoint. Its URL does not tell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +41,7 @@ impl Protocol {
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: &mut Environment) {
     environment.protocol = protocol(reader);
-    environment.endpoint = endpoint(reader, environment.protocol.as_ref());
+    endpoint(reader, environment);
     environment.headers = reader.first(HEADERS, headers);
     environment.compression = reader.first(COMPRESSION, |text| word(text, &Compression::WORDS));
     environment.timeout = reader.first(TIMEOUT, |text| milliseconds(text, &quantity::TIMEOUT));
@@ -62,28 +62,32 @@ fn protocol(reader: &mut Reader<'_>) -> Option<Found<Protocol>> {
     Some(found.map(|protocol| protocol.unwrap_or(Protocol::Http)))
 }
 
-fn endpoint(
-    reader: &mut Reader<'_>,
-    protocol: Option<&Found<Protocol>>,
-) -> Option<Found<ExporterUrl>> {
+/// The first that is set, whether it can be used or not: spans that were meant for one host must
+/// not go to another because of a slip.
+fn endpoint(reader: &mut Reader<'_>, environment: &mut Environment) {
     let [for_traces, general] = INSECURE;
     // Asked one by one, because a value that is none counts as `false` and not as unset.
     let insecure = if reader.text(for_traces).is_some() { for_traces } else { general };
+    let is_written = matches!(reader.written(insecure), Some(Ok(_)));
     let is_insecure = flag(reader, insecure);
-    let forms = match protocol.map_or(Protocol::Http, |found| found.value) {
+    let forms = match environment.protocol.as_ref().map_or(Protocol::Http, |found| found.value) {
         Protocol::Grpc => [Endpoint::Grpc { insecure: is_insecure }; 2],
         Protocol::Http => [Endpoint::Http, Endpoint::HttpBase],
     };
-    let found = ENDPOINT.into_iter().zip(forms).find_map(|(variable, form)| {
-        reader.one(variable, |text| form.parse(text.trim()).map_err(|wrong| wrong.to_string()))
+    environment.endpoint = ENDPOINT.into_iter().zip(forms).find_map(|(variable, form)| {
+        let value = match reader.written(variable)? {
+            Ok(text) => form.parse(text.trim()).map_err(|wrong| wrong.to_string()),
+            Err(wrong) => Err(wrong.to_owned()),
+        };
+        Some(Found { value, variable })
     });
-    if let Some(Found { value, variable }) = &found
-        && is_insecure
-        && matches!(value.target(), Target::Grpc { tls: true, .. } | Target::Http { tls: true, .. })
-    {
-        reader.ignore(insecure, format_args!("the scheme in {variable} says otherwise"));
+    match &environment.endpoint {
+        Some(Found { value: Ok(url), variable }) if is_insecure && url.target().is_tls() => {
+            reader.ignore(insecure, format_args!("the scheme in {variable} says otherwise"));
+        }
+        Some(_) => {}
+        None => environment.idle_insecure = is_written.then_some(insecure),
     }
-    found
 }
 
 /// One bad item spoils the whole variable: without one of its headers a request may still arrive,
@@ -113,14 +117,12 @@ fn header(item: &str) -> Result<Header, String> {
     Ok(Header { name: name.as_str().to_owned(), value: HeaderSource::Text(Secret(value)) })
 }
 
-fn keypair(reader: &mut Reader<'_>) -> Option<Found<KeyPair>> {
+fn keypair(reader: &mut Reader<'_>) -> Option<FoundPair> {
     let cert = reader.first(CLIENT_CERTIFICATE, path);
     let key = reader.first(CLIENT_KEY, path);
     let reason = |other| format!("it is of no use without {other}");
     match (cert, key) {
-        (Some(cert), Some(key)) => {
-            Some(cert.map(|cert_file| KeyPair { key_file: key.value, cert_file }))
-        }
+        (Some(cert_file), Some(key_file)) => Some(FoundPair { cert_file, key_file }),
         (Some(cert), None) => {
             reader.ignore(cert.variable, reason(CLIENT_KEY[1]));
             None

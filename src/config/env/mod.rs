@@ -27,7 +27,7 @@ use super::ExporterUrl;
 use super::error::quote;
 use super::exporter::Header;
 use super::section::quantity::{Bounds, Quantity};
-use crate::sink::{Compression, KeyPair};
+use crate::sink::Compression;
 
 /// Reads a variable of the environment. An argument wherever it is needed, so that tests need not
 /// change the environment of the process.
@@ -41,16 +41,20 @@ pub(crate) fn process(name: &str) -> Option<OsString> {
 /// What the variables say. What none of them says, or none that can be used, is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Environment {
-    /// The variable that switches tracing off.
-    pub(super) off: Option<&'static str>,
+    /// The variables that switch tracing off.
+    pub(super) off: Vec<&'static str>,
     pub(super) protocol: Option<Found<Protocol>>,
-    pub(super) endpoint: Option<Found<ExporterUrl>>,
+    /// What cannot be used is no reason to send spans, and the headers with them, elsewhere.
+    pub(super) endpoint: Option<Found<Result<ExporterUrl, String>>>,
+    /// The variable that says whether an endpoint without a scheme is plaintext, if there is no
+    /// endpoint for it.
+    pub(super) idle_insecure: Option<&'static str>,
     /// Each name once, and not empty.
     pub(super) headers: Option<Found<Vec<Header>>>,
     pub(super) compression: Option<Found<Compression>>,
     pub(super) timeout: Option<Found<Duration>>,
     pub(super) ca_cert: Option<Found<PathBuf>>,
-    pub(super) keypair: Option<Found<KeyPair>>,
+    pub(super) keypair: Option<FoundPair>,
     /// Of a million.
     pub(super) rate: Option<Found<u32>>,
     pub(super) limits: Limits,
@@ -68,6 +72,13 @@ pub(super) struct Environment {
 pub(super) struct Found<T> {
     pub(super) value: T,
     pub(super) variable: &'static str,
+}
+
+/// The files of a client certificate, which two variables name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct FoundPair {
+    pub(super) cert_file: Found<PathBuf>,
+    pub(super) key_file: Found<PathBuf>,
 }
 
 /// Why a variable does not have the effect that it has elsewhere: one sentence that begins with
@@ -108,6 +119,10 @@ impl Remark {
     pub(super) fn ignored(variable: &'static str, reason: impl fmt::Display) -> Self {
         Self { variable, says: format!("is ignored: {reason}") }
     }
+
+    pub(super) fn says(variable: &'static str, says: String) -> Self {
+        Self { variable, says }
+    }
 }
 
 impl fmt::Display for Remark {
@@ -125,13 +140,21 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// What a variable says; a blank one says nothing.
     fn text(&mut self, variable: &'static str) -> Option<String> {
-        match (self.variables)(variable)?.into_string() {
-            Ok(text) if text.trim().is_empty() => None,
+        match self.written(variable)? {
             Ok(text) => Some(text),
-            Err(_) => {
-                self.ignore(variable, "it is not Unicode");
+            Err(reason) => {
+                self.ignore(variable, reason);
                 None
             }
+        }
+    }
+
+    /// The same, with what is wrong with it.
+    fn written(&self, variable: &'static str) -> Option<Result<String, &'static str>> {
+        match (self.variables)(variable)?.into_string() {
+            Ok(text) if text.trim().is_empty() => None,
+            Ok(text) => Some(Ok(text)),
+            Err(_) => Some(Err("it is not Unicode")),
         }
     }
 

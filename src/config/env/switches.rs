@@ -3,12 +3,11 @@
 use super::{Reader, word};
 use crate::config::error::quote;
 
-/// The variable that wants tracing off.
-pub(super) fn off(reader: &mut Reader<'_>) -> Option<&'static str> {
+/// The variables that want tracing off.
+pub(super) fn off(reader: &mut Reader<'_>) -> Vec<&'static str> {
     let disabled = flag(reader, DISABLED).then_some(DISABLED);
-    // Read in any case, for what is to be said of it.
     let exports_nothing = exports_nothing(reader).then_some(EXPORTER);
-    disabled.or(exports_nothing)
+    disabled.into_iter().chain(exports_nothing).collect()
 }
 
 /// Tells of propagators that are missed, or that are not wanted: there is no choice.

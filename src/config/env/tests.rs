@@ -7,11 +7,11 @@ use crate::config::exporter::{HeaderSource, Secret};
 fn each_variable_says_one_thing() {
     type Row = (&'static str, &'static str, fn(&mut Environment, &'static str), &'static str);
     let rows: [Row; 54] = [
-        ("OTEL_SDK_DISABLED", "true", |it, by| it.off = Some(by), "off"),
-        ("OTEL_SDK_DISABLED", "TRUE", |it, by| it.off = Some(by), "in any case"),
+        ("OTEL_SDK_DISABLED", "true", |it, by| it.off = vec![by], "off"),
+        ("OTEL_SDK_DISABLED", "TRUE", |it, by| it.off = vec![by], "in any case"),
         ("OTEL_SDK_DISABLED", "false", |_, _| {}, "on"),
         ("OTEL_SDK_DISABLED", " ", |_, _| {}, "blank is unset"),
-        ("OTEL_TRACES_EXPORTER", "none", |it, by| it.off = Some(by), "off"),
+        ("OTEL_TRACES_EXPORTER", "none", |it, by| it.off = vec![by], "off"),
         ("OTEL_TRACES_EXPORTER", "OTLP", |_, _| {}, "the one there is"),
         ("OTEL_PROPAGATORS", "baggage, TraceContext", |_, _| {}, "those there are"),
         (
@@ -29,16 +29,21 @@ fn each_variable_says_one_thing() {
         (
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "http://h:4318",
-            |it, by| it.endpoint = found(by, url("http://h:4318/v1/traces")),
+            |it, by| it.endpoint = found(by, Ok(url("http://h:4318/v1/traces"))),
             "a base, and HTTP by default",
         ),
         (
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
             "https://h/otlp\n",
-            |it, by| it.endpoint = found(by, url("https://h:443/otlp")),
+            |it, by| it.endpoint = found(by, Ok(url("https://h:443/otlp"))),
             "as it is, but for a line break that came with it",
         ),
-        ("OTEL_EXPORTER_OTLP_INSECURE", "true", |_, _| {}, "nothing to be insecure about"),
+        (
+            "OTEL_EXPORTER_OTLP_INSECURE",
+            "true",
+            |it, by| it.idle_insecure = Some(by),
+            "nothing to be insecure about",
+        ),
         (
             "OTEL_EXPORTER_OTLP_HEADERS",
             "api-key=a%20b=,X-Tenant = 7 ,,api-key=c;d",
@@ -231,18 +236,19 @@ fn each_variable_says_one_thing() {
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "https://me:hunter2@h",
             |it, by| {
-                it.says(
-                    by,
-                    "is ignored: a user name or password (the part before `@`) is not supported: \
-                     remove it, or write %40 if the `@` is part of a path",
-                );
+                let wrong = "a user name or password (the part before `@`) is not supported: \
+                             remove it, or write %40 if the `@` is part of a path";
+                it.endpoint = found(by, Err(wrong.to_owned()));
             },
             "a secret, which is not shown",
         ),
         (
             "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
             "1",
-            |it, by| it.says(by, "is taken as false: must be one of true, false, not \"1\""),
+            |it, by| {
+                it.idle_insecure = Some(by);
+                it.says(by, "is taken as false: must be one of true, false, not \"1\"");
+            },
             "only `true` is",
         ),
         (
@@ -358,7 +364,7 @@ fn variables_that_belong_together_are_read_together() {
         let variables = [(PROTOCOL, "grpc"), (ENDPOINT, endpoint), (INSECURE, insecure)];
         let environment = read_of(&variables);
         let remarks: Vec<_> = environment.remarks.iter().map(Remark::to_string).collect();
-        (environment.endpoint.map(|it| it.value.to_string()), remarks.join(", "))
+        (environment.endpoint.map(|it| it.value.unwrap().to_string()), remarks.join(", "))
     };
     let scheme = format!("{INSECURE} is ignored: the scheme in {ENDPOINT} says otherwise");
     let rows = [
@@ -374,13 +380,41 @@ fn variables_that_belong_together_are_read_together() {
         assert_eq!(grpc(endpoint, insecure), expected, "{endpoint}: {reason}");
     }
 
-    let pair = read_of(&[
-        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/k"),
-        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/c"),
-    ]);
-    let files = KeyPair { key_file: "/k".into(), cert_file: "/c".into() };
-    assert_eq!(pair.keypair, found("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", files));
-    assert_eq!(pair.remarks, []);
+    let overridden = [
+        (PROTOCOL, "grpc"),
+        (ENDPOINT, "h:1"),
+        (INSECURE, "true"),
+        ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false"),
+    ];
+    let url = read_of(&overridden).endpoint.unwrap().value.unwrap().to_string();
+    assert_eq!(url, "grpcs://h:1", "the switch for traces goes before the general one");
+
+    const KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
+    const KEY_OF_TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY";
+    const CERT: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+    const CERT_OF_TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE";
+    let rows = [
+        (&[(KEY, "/k"), (CERT, "/c")][..], (KEY, "/k"), (CERT, "/c"), "the general pair"),
+        (
+            &[(KEY, "/k"), (CERT, "/c"), (KEY_OF_TRACES, "/tk"), (CERT_OF_TRACES, "/tc")],
+            (KEY_OF_TRACES, "/tk"),
+            (CERT_OF_TRACES, "/tc"),
+            "that for traces goes before it",
+        ),
+        (
+            &[(KEY, "/k"), (CERT, "/c"), (KEY_OF_TRACES, "/tk")],
+            (KEY_OF_TRACES, "/tk"),
+            (CERT, "/c"),
+            "each for itself",
+        ),
+    ];
+    for (variables, key, cert, reason) in rows {
+        let pair = read_of(variables);
+        let [key_file, cert_file] =
+            [key, cert].map(|(variable, file)| Found { value: file.into(), variable });
+        assert_eq!(pair.keypair, Some(FoundPair { cert_file, key_file }), "{reason}");
+        assert_eq!(pair.remarks, [], "{reason}");
+    }
 }
 
 #[test]
@@ -470,7 +504,8 @@ fn a_sampler_becomes_a_rate() {
 #[test]
 fn the_variable_for_traces_goes_before_the_general_one_unless_it_is_of_no_use() {
     let rows = [
-        ("ENDPOINT", "http://a", "http://b", "x"),
+        // One that is of no use does not make way for the other.
+        ("ENDPOINT", "http://a", "http://b", ""),
         ("PROTOCOL", "grpc", "http/protobuf", "x"),
         ("HEADERS", "a=1", "a=2", "x"),
         ("COMPRESSION", "gzip", "none", "x"),
@@ -503,9 +538,14 @@ fn a_variable_that_is_not_unicode_is_a_mistake() {
     for variable in VARIABLES {
         let environment =
             read(&|name| (name == variable).then(|| OsString::from_vec(b"hunter2\xff".to_vec())));
-        let remarks: Vec<_> = environment.remarks.iter().map(Remark::to_string).collect();
-        assert_eq!(remarks, [format!("{variable} is ignored: it is not Unicode")]);
-        assert_eq!(Environment { remarks: Vec::new(), ..environment }, Environment::default());
+        let wrong = "it is not Unicode";
+        let mut expected = Environment::default();
+        if ENDPOINT.contains(&variable) {
+            expected.endpoint = found(variable, Err(wrong.to_owned()));
+        } else {
+            expected.remarks = vec![Remark::ignored(variable, wrong)];
+        }
+        assert_eq!(environment, expected, "{variable}");
     }
 }
 

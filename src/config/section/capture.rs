@@ -10,10 +10,11 @@ use crate::record::{Capture, is_sensitive};
 pub(super) fn read(fields: &[Field<'_>], problems: &mut Problems) -> Capture {
     let fields = || fields.iter().filter(|field| !matches!(field.node.value, Value::Null));
     // Read first, because headers depend on it. A wrong word is not reported at each of them too.
-    let sensitive_headers = fields()
+    let written = fields()
         .find(|field| field.key == "sensitive_headers")
-        .is_some_and(|field| problems.keep(switch_of(field)).unwrap_or(true));
-    let capture = Capture::default().sensitive_headers(sensitive_headers);
+        .map(|field| problems.keep(switch_of(field)).unwrap_or(true));
+    let capture = written.into_iter().fold(Capture::default(), Capture::sensitive_headers);
+    let sensitive_headers = capture.shows_sensitive_headers();
     fields().fold(capture, |capture, field| {
         let mut headers = || headers(field, sensitive_headers, problems);
         match field.key {
@@ -56,7 +57,7 @@ fn texts(field: &Field<'_>, expected: &str, check: Check, problems: &mut Problem
 
 /// What is wrong with what code wants to have shown, each with its path in the section.
 pub(in crate::config) fn contradictions(capture: &Capture) -> Vec<(String, String)> {
-    let sensitive = capture.sensitive_headers;
+    let sensitive = capture.shows_sensitive_headers();
     let headers = [
         ("request_headers", &capture.request_headers),
         ("response_headers", &capture.response_headers),
@@ -66,11 +67,11 @@ pub(in crate::config) fn contradictions(capture: &Capture) -> Vec<(String, Strin
     let texts = [
         located(
             "redacted_query_parameters",
-            capture.redacted_query_parameters.iter().map(|name| checked(name, parameter)),
+            capture.secret_parameters().iter().map(|name| checked(name, parameter)),
         ),
         located(
             "known_methods",
-            capture.known_methods.iter().map(|name| checked(name, sampling::method)),
+            capture.shown_methods().iter().map(|name| checked(name, sampling::method)),
         ),
         located("known_grpc_methods", known_grpc_methods.map(|name| checked(name, grpc_method))),
     ];

@@ -10,7 +10,7 @@ use super::quantity::TIMEOUT;
 use super::queue::above;
 use super::switch_of;
 use crate::config::error::Problem;
-use crate::config::exporter::{Exporter, Header, HeaderSource, Secret};
+use crate::config::exporter::{Exporter, Header, HeaderSource, Secret, Spelling};
 use crate::config::exporter_url::is_host;
 use crate::config::node::{Node, Value};
 use crate::sink::{self, Compression, KeyPair, header_value};
@@ -23,7 +23,12 @@ pub(super) fn read(fields: &[Field<'_>], problems: &mut Problems) -> Exporter {
         match field.key {
             "ca_certs" => exporter.ca_certs = ca_certs(field, problems),
             "https_keypairs" | "keypairs" => match keypairs_key.replace(field.key) {
-                None => exporter.keypairs = keypairs(field, problems),
+                None => {
+                    exporter.keypairs = keypairs(field, problems);
+                    if field.key == "keypairs" {
+                        exporter.keypairs_key = Spelling("keypairs");
+                    }
+                }
                 Some(other) => problems.push(field.at_key(format!(
                     "`{other}` is another spelling of the same key: keep one of them"
                 ))),
@@ -52,7 +57,8 @@ pub(in crate::config) fn contradictions(exporter: &Exporter) -> Vec<(String, Str
         };
         let wrong = match &header.value {
             HeaderSource::Text(Secret(text)) => header_value(text).err(),
-            HeaderSource::File(file) => file.as_os_str().is_empty().then_some(MUST_NOT_BE_EMPTY),
+            HeaderSource::File(file) if file.as_os_str().is_empty() => Some(MUST_NOT_BE_EMPTY),
+            HeaderSource::File(file) => path_of_file(&file.to_string_lossy()).err(),
             HeaderSource::Variable(name) => variable_name(name).err(),
         };
         wrong.map(|wrong| (format!("headers.{name}"), wrong.to_owned()))
@@ -163,7 +169,7 @@ fn header_source(field: &Field<'_>) -> Result<HeaderSource, Problem> {
 fn elsewhere(field: &Field<'_>, key: &Node, node: &Node) -> Result<HeaderSource, Problem> {
     let at = |message| Problem::new(node.position.or(field.position), field.path.clone(), message);
     let source: fn(&str) -> Result<HeaderSource, &'static str> = match key.as_text() {
-        Some("file") => |file| Ok(HeaderSource::File(file.into())),
+        Some("file") => |file| path_of_file(file).map(|()| HeaderSource::File(file.into())),
         Some("env") => |name| variable_name(name).map(|()| HeaderSource::Variable(name.to_owned())),
         _ => return Err(field.problem(A_SOURCE)),
     };
@@ -185,9 +191,22 @@ pub(in crate::config) fn header_name(name: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
+/// Lets through what names are made of, and not what looks like the secret itself: others would
+/// be told of it.
 fn variable_name(name: &str) -> Result<(), &'static str> {
-    if name.trim().is_empty() || name.contains(['=', '\0']) {
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    if name.is_empty() || !name.bytes().all(is_name) {
         return Err("must be the name of an environment variable");
+    }
+    Ok(())
+}
+
+/// As [`variable_name`]: what has a blank before the first slash is more like `Bearer …`.
+fn path_of_file(path: &str) -> Result<(), &'static str> {
+    let first = path.split(std::path::is_separator).next().unwrap_or(path);
+    if first.contains(char::is_whitespace) {
+        return Err("must be the path of a file (one that begins with a name with a blank in it \
+                    is written ./…)");
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ fn proxies(networks: &[&str]) -> TracingServiceConfig {
 #[test]
 fn who_is_believed_is_read() {
     let cases = [
-        ("  remote_parent: trust", recording(), "the default"),
+        ("  remote_parent: trust", recording().remote_parent(RemoteParent::Trust), "the default"),
         ("  remote_parent: Link", recording().remote_parent(RemoteParent::Link), "any case"),
         ("  remote_parent: ignore", recording().remote_parent(RemoteParent::Ignore), "a word"),
         ("  remote_parent:\n  trusted_proxies: ~", recording(), "no value is left out"),
@@ -64,6 +64,16 @@ fn settings_of_the_exporter_are_read() {
                 .header_from_env("x-c", "V")
                 .header("x-d", "7"),
             "names have no case, and blanks do not matter yet",
+        ),
+        (
+            "  headers: {x-a: {file: /my secrets/a}, x-b: {file: ./my token}, x-c: {file: token}, \
+             x-d: {env: a.B-c_9}}",
+            recording()
+                .header_from_file("x-a", "/my secrets/a")
+                .header_from_file("x-b", "./my token")
+                .header_from_file("x-c", "token")
+                .header_from_env("x-d", "a.B-c_9"),
+            "whatever is a path, or the name of a variable",
         ),
         ("  headers:\n  queue:\n  limits: ~", recording(), "no value is left out"),
         ("  queue: {max_bytes: }\n  retry: {}", recording(), "nor is an empty mapping one"),

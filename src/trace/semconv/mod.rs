@@ -46,12 +46,13 @@ fn push_header(
     name: &HeaderName,
     capture: &Capture,
 ) {
-    if is_sensitive(name) && !capture.sensitive_headers {
+    if is_sensitive(name) && !capture.shows_sensitive_headers() {
         return;
     }
     let values = || {
         let values = headers.get_all(name).into_iter();
-        let values = values.filter(|value| capture.sensitive_headers || !value.is_sensitive());
+        let values =
+            values.filter(|value| capture.shows_sensitive_headers() || !value.is_sensitive());
         values.filter_map(|value| value.to_str().ok())
     };
     if values().next().is_some() {

@@ -25,6 +25,11 @@ impl Log {
         Self { url: url.to_owned(), start: lines().len() }
     }
 
+    /// What anything has logged since, whatever it is about.
+    pub(super) fn all_lines(&self) -> Vec<String> {
+        lines()[self.start..].to_vec()
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         lines()[self.start..].iter().filter(|line| line.contains(&self.url)).cloned().collect()
     }

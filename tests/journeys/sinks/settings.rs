@@ -161,13 +161,15 @@ fn the_timeout_is_that_of_a_whole_attempt() {
 
 #[test]
 fn no_secret_is_shown_by_anything_that_holds_it() {
+    // Of this test only, because the log is that of all of them.
+    const SECRET: &str = "swordfish7";
     let collector = Collector::start(Answer::new(401));
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
-    fs::write(&token, "hunter2").unwrap();
+    fs::write(&token, SECRET).unwrap();
     let log = Log::about(&collector.address().to_string());
     let config = config_to(&collector.http_url())
-        .header("authorization", "Bearer hunter2")
+        .header("authorization", format!("Bearer {SECRET}"))
         .header_from_file("x-key", &token)
         .retry(RetryConfig::default().give_up_after(Duration::ZERO));
     let mut shown = format!("{config:?} {config:#?}");
@@ -175,18 +177,53 @@ fn no_secret_is_shown_by_anything_that_holds_it() {
     shown += &format!("{tracing:?} {tracing:#?}");
     serve(&tracing, 1);
     shown += &tracing.shutdown_blocking(LONG).to_string();
-    shown += &log.lines().join("");
-    for wrong in ["hunter2\nx", "hunter2é", "hunter2\0"] {
-        let error = config.clone().header("x-other", wrong).start("shop").unwrap_err();
+    for wrong in ["\nx", "é", "\0"].map(|end| format!("{SECRET}{end}")) {
+        let error = config.clone().header("x-other", &wrong).start("shop").unwrap_err();
         assert!(error.to_string().starts_with("tracing_service.headers.x-other: "), "{error}");
         shown += &format!("{error} {error:?} {error:#?}");
-        fs::write(&token, wrong).unwrap();
+        fs::write(&token, &wrong).unwrap();
         let error = config.clone().start("shop").unwrap_err();
         assert!(error.to_string().starts_with("tracing_service.headers.x-key: "), "{error}");
         shown += &format!("{error} {error:?} {error:#?}");
     }
+    assert!(!log.lines().is_empty(), "that it was refused is told");
+    shown += &log.all_lines().join("\n");
     assert!(shown.contains("(hidden)"), "the search finds what is there");
-    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(!shown.contains(SECRET), "{shown}");
+}
+
+#[test]
+fn of_what_finds_no_room_the_newest_stay_if_the_section_says_so() {
+    let collector = Collector::start(Script::Ok);
+    let yaml = format!(
+        "tracing_service:\n  enabled: yes\n  exporter_url: {}\n  \
+         sampling_rate_per_million: 1000000\n  \
+         queue: {{max_bytes: 1MiB, max_batch_bytes: 128KiB, when_full: drop_oldest}}\n",
+        collector.grpc_url()
+    );
+    let tracing = TracingServiceConfig::from_yaml_str(&yaml)
+        .unwrap()
+        // Until it is told, nothing leaves.
+        .wait_for_resource_attributes(LONG)
+        .start("shop")
+        .unwrap();
+    let mut served = Vec::new();
+    for _ in 0..40 {
+        served.push(serve_large(&tracing, 60_000));
+        // The exporter's thread makes room: an eighth of the memory.
+        let since = Instant::now();
+        while tracing.stats().pending > 15 {
+            assert!(since.elapsed() < LONG, "nothing is dropped: {}", tracing.stats());
+            thread::yield_now();
+        }
+    }
+    tracing.set_resource_attributes([]);
+    let stats = tracing.shutdown_blocking(LONG);
+    assert!(stats.dropped.queue_full >= 25, "{stats}");
+    assert_eq!(stats.delivered + stats.dropped.queue_full, 40, "{stats}");
+    let arrived = collector.ids();
+    assert!(arrived.is_superset(&ids(&served[38..])), "the newest: {stats}");
+    assert!(arrived.is_disjoint(&ids(&served[..2])), "and not the oldest: {stats}");
 }
 
 #[test]

@@ -46,7 +46,11 @@ fn what_spans_show_is_read() {
             showing(|capture| capture.sensitive_headers(true)),
             "consent is also for values that the program has marked",
         ),
-        ("sensitive_headers: 0", recording(), "the words of `enabled`"),
+        (
+            "sensitive_headers: 0",
+            showing(|it| it.sensitive_headers(false)),
+            "the words of `enabled`",
+        ),
         (
             "request_headers:\n  response_headers: ~\n  sensitive_headers:\n  \
              redacted_query_parameters:\n  known_methods:\n  known_grpc_methods:",

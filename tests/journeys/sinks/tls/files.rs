@@ -134,7 +134,7 @@ fn what_is_wrong_with_a_file_is_said_at_start() {
         write_key(&path, content);
         let config = to("https://collector").ca_certs([&ours]).keypair(&path, &cert_file);
         let expected =
-            format!("tracing_service.keypairs[0].key_file: {}: {reason}", path.display());
+            format!("tracing_service.https_keypairs[0].key_file: {}: {reason}", path.display());
         assert_refused(config, &expected);
     }
 
@@ -147,7 +147,7 @@ fn what_is_wrong_with_a_file_is_said_at_start() {
         (
             to("grpcs://collector").ca_certs([&ours]).keypair(&key_file, &others),
             format!(
-                "keypairs[0].key_file: {}: it is not the key of the first certificate in {}",
+                "https_keypairs[0].key_file: {}: it is not the key of the first certificate in {}",
                 key_file.display(),
                 others.display(),
             ),
@@ -155,7 +155,7 @@ fn what_is_wrong_with_a_file_is_said_at_start() {
         (
             to("grpcs://collector").ca_certs([&ours]).keypair(&key_file, &wrong),
             format!(
-                "keypairs[0].cert_file: {}: it holds no certificate, but something else: is it \
+                "https_keypairs[0].cert_file: {}: it holds no certificate, but something else: is it \
                  the right file?",
                 wrong.display(),
             ),
@@ -163,7 +163,7 @@ fn what_is_wrong_with_a_file_is_said_at_start() {
         (
             to("grpcs://collector").ca_certs([&ours]).keypair(&key_file, &broken),
             format!(
-                "keypairs[0].cert_file: {}: the first certificate in it is malformed",
+                "https_keypairs[0].cert_file: {}: the first certificate in it is malformed",
                 broken.display(),
             ),
         ),
@@ -177,8 +177,8 @@ fn what_is_wrong_with_a_file_is_said_at_start() {
                 "ca_certs[0]: {0}: No such file or directory (os error 2)\n\
                  tracing_service.ca_certs[2]: {1}: it holds no certificate, but something else: is \
                  it the right file?\n\
-                 tracing_service.keypairs[0].key_file: {0}: No such file or directory (os error 2)\n\
-                 tracing_service.keypairs[0].cert_file: {1}: it holds no certificate, but \
+                 tracing_service.https_keypairs[0].key_file: {0}: No such file or directory (os error 2)\n\
+                 tracing_service.https_keypairs[0].cert_file: {1}: it holds no certificate, but \
                  something else: is it the right file?",
                 nowhere.display(),
                 wrong.display(),
