@@ -7,15 +7,15 @@
 //! before the budget is used up.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::batch::{Chunk, Scope};
 use super::ledger::{Claim, Ledger, Offered, Stats};
 use super::options::WhenFull;
+use super::sync::{AtomicU64, Mutex, MutexGuard, thread_index, threads};
 use super::worker::is_exporter;
 use crate::record::clock::Clock;
 use crate::record::wire;
@@ -73,8 +73,7 @@ struct Shard {
 
 impl Intake {
     pub(crate) fn new(limits: BufferLimits) -> Self {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let shards = threads.next_power_of_two().min(MAX_SHARDS);
+        let shards = threads().next_power_of_two().min(MAX_SHARDS);
         Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             sealed: Mutex::default(),
@@ -244,16 +243,6 @@ impl Chunk {
     fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> Self {
         Self { scope: Arc::clone(scope), bytes: Vec::new(), claim: Claim::new(Arc::clone(ledger)) }
     }
-}
-
-/// A number of this thread; threads get successive ones, so that few share a shard.
-fn thread_index() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    // A span may end while its thread is being torn down: any shard will do then.
-    INDEX.try_with(|index| *index).unwrap_or(0)
 }
 
 /// Locks what a panic cannot leave half done: every critical section here only moves values.

@@ -7,7 +7,9 @@
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// What became of all spans so far. Returned by `stats`, `flush` and `shutdown`.
 ///

@@ -12,11 +12,14 @@
 mod batch;
 mod buffer;
 mod ledger;
+#[cfg(all(test, tower_otlp_loom))]
+mod models;
 mod options;
 mod outcome;
 mod queue;
 mod report;
 mod retry;
+mod sync;
 mod worker;
 
 use std::io;
