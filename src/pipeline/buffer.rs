@@ -10,12 +10,10 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::Notify;
-
 use super::batch::{Chunk, Scope};
 use super::ledger::{Claim, Ledger, Offered, Stats};
 use super::options::WhenFull;
-use super::sync::{AtomicU64, Mutex, MutexGuard, thread_index, threads};
+use super::sync::{AtomicU64, Mutex, MutexGuard, Notify, thread_index, threads};
 use super::worker::is_exporter;
 use crate::record::clock::Clock;
 use crate::record::wire;

@@ -1,13 +1,12 @@
 //! Threads that push, settle, flush, close and count at once, in one order after the other.
 //!
 //! Each model is one small race of two or three threads. loom runs it again and again, each time in
-//! another order, and with what a processor may make of it. The locks and counters of buffers and ledger are loom's then:
+//! another order, and with what a processor may make of it. The locks and counters of buffers and
+//! ledger are loom's then, and tests of other modules would fail:
 //!
 //! ```text
 //! RUSTFLAGS='--cfg tower_otlp_loom' cargo test --lib --no-default-features pipeline::models
 //! ```
-//!
-//! What wakes the worker is tokio's, and here one step that nobody comes in between.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

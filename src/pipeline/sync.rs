@@ -13,6 +13,8 @@ mod real {
     pub(in crate::pipeline) use std::sync::{Mutex, MutexGuard};
     use std::thread;
 
+    pub(in crate::pipeline) use tokio::sync::Notify;
+
     /// How many threads may run at once.
     pub(in crate::pipeline) fn threads() -> usize {
         thread::available_parallelism().map_or(1, usize::from)
@@ -32,6 +34,8 @@ mod real {
 #[cfg(all(test, tower_otlp_loom))]
 mod modelled {
     use std::cell::Cell;
+    use std::future::pending;
+    use std::sync::atomic::Ordering;
 
     pub(in crate::pipeline) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
     pub(in crate::pipeline) use loom::sync::{Mutex, MutexGuard};
@@ -39,6 +43,29 @@ mod modelled {
     /// Enough for threads that share a shard and for threads that do not.
     pub(in crate::pipeline) fn threads() -> usize {
         2
+    }
+
+    /// tokio's, for one who waits.
+    #[derive(Debug)]
+    pub(in crate::pipeline) struct Notify {
+        told: AtomicBool,
+    }
+
+    impl Notify {
+        pub(in crate::pipeline) fn new() -> Self {
+            Self { told: AtomicBool::new(false) }
+        }
+
+        pub(in crate::pipeline) fn notify_one(&self) {
+            self.told.swap(true, Ordering::AcqRel);
+        }
+
+        /// Goes on when told before; models do not wait for it.
+        pub(in crate::pipeline) async fn notified(&self) {
+            if !self.told.swap(false, Ordering::AcqRel) {
+                pending().await
+            }
+        }
     }
 
     pub(in crate::pipeline) fn thread_index() -> usize {
