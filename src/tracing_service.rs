@@ -6,6 +6,8 @@
 mod describe;
 mod error;
 mod in_memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod resource;
 #[cfg(feature = "opentelemetry-sdk")]
 mod sdk;
@@ -16,9 +18,11 @@ use std::time::Duration;
 use self::describe::warn;
 pub use self::error::StartError;
 pub use self::in_memory::InMemorySpans;
+#[cfg(feature = "metrics")]
+use self::metrics::Components;
 use self::resource::Resource;
 use crate::config::env::{self, Variables};
-use crate::config::{Description, Destination, Settings, Target, TracingServiceConfig};
+use crate::config::{Description, Destination, Effective, Settings, Target, TracingServiceConfig};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
@@ -53,6 +57,9 @@ pub struct TracingService {
     limits: SpanLimits,
     response_header: ResponseHeader,
     description: Description,
+    /// Absent when tracing is disabled.
+    #[cfg(feature = "metrics")]
+    components: Option<Components>,
     #[cfg(feature = "opentelemetry-sdk")]
     provider: Provider,
 }
@@ -105,8 +112,7 @@ impl TracingServiceConfig {
             ));
         }
         let options = settings.pipeline_options();
-        let description = effective.describe(Some(settings), Destination::Exporter);
-        TracingService::run(settings, description, sink, options)
+        TracingService::run(&effective, settings, Destination::Exporter, sink, options)
     }
 
     /// Starts a tracing service whose spans go to the test that calls this, with whatever else
@@ -138,10 +144,10 @@ impl TracingServiceConfig {
         let effective = config.with_environment(variables, service_name);
         warn(&effective);
         let settings = effective.config.check()?;
-        let description = effective.describe(settings, Destination::Memory);
+        let (to, sink) = (Destination::Memory, Box::new(sink));
         let service = match settings {
-            Some(settings) => TracingService::run(settings, description, Box::new(sink), options)?,
-            None => TracingService::disabled(description),
+            Some(settings) => TracingService::run(&effective, settings, to, sink, options)?,
+            None => TracingService::disabled(effective.describe(None, to)),
         };
         Ok((service, InMemorySpans { received }))
     }
@@ -195,14 +201,17 @@ impl TracingService {
             limits: SpanLimits::default(),
             response_header: ResponseHeader::Off,
             description,
+            #[cfg(feature = "metrics")]
+            components: None,
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
         }
     }
 
     fn run(
+        effective: &Effective,
         settings: Settings<'_>,
-        description: Description,
+        destination: Destination,
         sink: Box<dyn Sink>,
         options: PipelineOptions,
     ) -> Result<Self, StartError> {
@@ -226,7 +235,9 @@ impl TracingService {
             capture: settings.capture().clone(),
             limits: settings.span_limits(),
             response_header: settings.response_header(),
-            description,
+            description: effective.describe(Some(settings), destination),
+            #[cfg(feature = "metrics")]
+            components: Some(Components::start(settings, destination)),
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
         })

@@ -163,12 +163,17 @@ impl Intake {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        self.stats_and_offered().0
+    }
+
+    /// The stats, and what of them was known when the spans ended.
+    pub(crate) fn stats_and_offered(&self) -> (Stats, Offered) {
+        let mut offered = Offered::default();
         let stats = self.ledger.stats(|| {
-            let mut offered = Offered::default();
             self.shards.iter().for_each(|shard| offered += lock(shard).offered);
             offered
         });
-        Stats { not_forced: self.not_forced.load(Ordering::Relaxed), ..stats }
+        (Stats { not_forced: self.not_forced.load(Ordering::Relaxed), ..stats }, offered)
     }
 
     /// Bytes by which the oldest that wait must become less, so that newer ones find room.

@@ -31,6 +31,8 @@ use tokio::time::Instant;
 
 pub(crate) use batch::{Batch, BatchLimits, Scope, SharedResource};
 pub(crate) use buffer::{BufferLimits, Intake};
+#[cfg(feature = "metrics")]
+pub(crate) use ledger::Offered;
 pub use ledger::{Dropped, Stats};
 pub use options::WhenFull;
 pub(crate) use options::{PipelineOptions, RetryPolicy};
