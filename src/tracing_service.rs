@@ -7,6 +7,8 @@ mod describe;
 mod error;
 mod exporter;
 mod in_memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod resource;
 #[cfg(feature = "opentelemetry-sdk")]
 mod sdk;
@@ -17,9 +19,11 @@ use std::time::Duration;
 use self::describe::warn;
 pub use self::error::StartError;
 pub use self::in_memory::InMemorySpans;
+#[cfg(feature = "metrics")]
+use self::metrics::Components;
 use self::resource::Resource;
 use crate::config::env::{self, Variables};
-use crate::config::{Description, Destination, Settings, TracingServiceConfig};
+use crate::config::{Description, Destination, Effective, Settings, TracingServiceConfig};
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
@@ -48,6 +52,9 @@ pub struct TracingService {
     limits: SpanLimits,
     response_header: ResponseHeader,
     description: Description,
+    /// Absent when tracing is disabled.
+    #[cfg(feature = "metrics")]
+    components: Option<Components>,
     #[cfg(feature = "opentelemetry-sdk")]
     provider: Provider,
 }
@@ -101,8 +108,7 @@ impl TracingServiceConfig {
             ));
         }
         let options = settings.pipeline_options();
-        let description = effective.describe(Some(settings), Destination::Exporter);
-        TracingService::run(settings, description, sink, options)
+        TracingService::run(&effective, settings, Destination::Exporter, sink, options)
     }
 }
 
@@ -119,14 +125,17 @@ impl TracingService {
             limits: SpanLimits::default(),
             response_header: ResponseHeader::Off,
             description,
+            #[cfg(feature = "metrics")]
+            components: None,
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
         }
     }
 
     fn run(
+        effective: &Effective,
         settings: Settings<'_>,
-        description: Description,
+        destination: Destination,
         sink: Box<dyn Sink>,
         options: PipelineOptions,
     ) -> Result<Self, StartError> {
@@ -150,7 +159,9 @@ impl TracingService {
             capture: settings.capture().clone(),
             limits: settings.span_limits(),
             response_header: settings.response_header(),
-            description,
+            description: effective.describe(Some(settings), destination),
+            #[cfg(feature = "metrics")]
+            components: Some(Components::start(settings, destination)),
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
         })

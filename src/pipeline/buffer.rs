@@ -7,15 +7,13 @@
 //! before the budget is used up.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-
-use tokio::sync::Notify;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::batch::{Chunk, Scope};
 use super::ledger::{Claim, Ledger, Offered, Stats};
 use super::options::WhenFull;
+use super::sync::{AtomicU64, Mutex, MutexGuard, Notify, thread_index, threads};
 use super::worker::is_exporter;
 use crate::record::clock::Clock;
 use crate::record::wire;
@@ -73,8 +71,7 @@ struct Shard {
 
 impl Intake {
     pub(crate) fn new(limits: BufferLimits) -> Self {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let shards = threads.next_power_of_two().min(MAX_SHARDS);
+        let shards = threads().next_power_of_two().min(MAX_SHARDS);
         Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             sealed: Mutex::default(),
@@ -166,12 +163,17 @@ impl Intake {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        self.stats_and_offered().0
+    }
+
+    /// The stats, and what of them was known when the spans ended.
+    pub(crate) fn stats_and_offered(&self) -> (Stats, Offered) {
+        let mut offered = Offered::default();
         let stats = self.ledger.stats(|| {
-            let mut offered = Offered::default();
             self.shards.iter().for_each(|shard| offered += lock(shard).offered);
             offered
         });
-        Stats { not_forced: self.not_forced.load(Ordering::Relaxed), ..stats }
+        (Stats { not_forced: self.not_forced.load(Ordering::Relaxed), ..stats }, offered)
     }
 
     /// Bytes by which the oldest that wait must become less, so that newer ones find room.
@@ -244,16 +246,6 @@ impl Chunk {
     fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> Self {
         Self { scope: Arc::clone(scope), bytes: Vec::new(), claim: Claim::new(Arc::clone(ledger)) }
     }
-}
-
-/// A number of this thread; threads get successive ones, so that few share a shard.
-fn thread_index() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    // A span may end while its thread is being torn down: any shard will do then.
-    INDEX.try_with(|index| *index).unwrap_or(0)
 }
 
 /// Locks what a panic cannot leave half done: every critical section here only moves values.

@@ -7,7 +7,9 @@
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// What became of all spans so far. Returned by `stats`, `flush` and `shutdown`.
 ///
@@ -99,12 +101,12 @@ impl fmt::Display for Stats {
 /// What came in, and what of it was refused at once. Counted together, under one lock, so that
 /// no moment shows a span that came and went nowhere.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Offered {
-    pub(super) accepted: u64,
-    pub(super) queue_full: u64,
-    pub(super) too_large: u64,
+pub(crate) struct Offered {
+    pub(crate) accepted: u64,
+    pub(crate) queue_full: u64,
+    pub(crate) too_large: u64,
     /// Came after the shutdown.
-    pub(super) late: u64,
+    pub(crate) late: u64,
 }
 
 impl AddAssign for Offered {

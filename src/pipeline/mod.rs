@@ -12,11 +12,14 @@
 mod batch;
 mod buffer;
 mod ledger;
+#[cfg(all(test, tower_otlp_loom))]
+mod models;
 mod options;
 mod outcome;
 mod queue;
 mod report;
 mod retry;
+mod sync;
 mod worker;
 
 use std::io;
@@ -28,6 +31,8 @@ use tokio::time::Instant;
 
 pub(crate) use batch::{Batch, BatchLimits, Scope, SharedResource};
 pub(crate) use buffer::{BufferLimits, Intake};
+#[cfg(feature = "metrics")]
+pub(crate) use ledger::Offered;
 pub use ledger::{Dropped, Stats};
 pub use options::WhenFull;
 pub(crate) use options::{PipelineOptions, RetryPolicy};

@@ -28,7 +28,6 @@ mod headers;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
-#[cfg_attr(not(feature = "_client"), expect(dead_code, reason = "nobody is connected to"))]
 mod options;
 #[cfg(feature = "_client")]
 mod partial;

@@ -363,6 +363,8 @@ pub(crate) use layer::{Recording, Role, Settings};
 #[cfg(feature = "tracing")]
 pub use log::WithTraceIds;
 pub(crate) use metrics::Metrics;
+#[cfg(feature = "metrics")]
+pub(crate) use metrics::meter;
 pub use outgoing::ResendCount;
 #[cfg(feature = "reqwest")]
 pub use reqwest::ReqwestFuture;

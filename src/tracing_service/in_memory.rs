@@ -39,10 +39,10 @@ impl TracingServiceConfig {
         effective.without_exporter();
         warn(&effective);
         let settings = effective.check()?;
-        let description = effective.describe(settings, Destination::Memory);
+        let (to, sink) = (Destination::Memory, Box::new(sink));
         let service = match settings {
-            Some(settings) => TracingService::run(settings, description, Box::new(sink), options)?,
-            None => TracingService::disabled(description),
+            Some(settings) => TracingService::run(&effective, settings, to, sink, options)?,
+            None => TracingService::disabled(effective.describe(None, to)),
         };
         Ok((service, InMemorySpans { received }))
     }

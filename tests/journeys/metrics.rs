@@ -42,7 +42,7 @@ impl Meters {
     }
 
     /// Everything that was measured, in lines: name, attributes, how many; of the requests under
-    /// way the number instead.
+    /// way, and of spans, the number instead.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         self.each(|name, attributes, value| {
@@ -52,6 +52,7 @@ impl Meters {
                 .collect();
             let value = match value {
                 Measured::UnderWay(value) => value,
+                Measured::Count(value) => value as i64,
                 Measured::Histogram(point) => point.count() as i64,
             };
             lines.push(format!("{name} | {} | {value}", attributes.join(" ")));
@@ -71,12 +72,25 @@ impl Meters {
         sums
     }
 
+    /// The instruments that have been used: name, unit, description.
+    pub(crate) fn instruments(&self) -> Vec<String> {
+        self.provider.force_flush().unwrap();
+        let exported = self.exporter.get_finished_metrics().unwrap();
+        let metrics = exported.iter().flat_map(|all| all.scope_metrics());
+        let mut instruments: Vec<_> = metrics
+            .flat_map(|scope| scope.metrics())
+            .map(|one| format!("{}, {}: {}", one.name(), one.unit(), one.description()))
+            .collect();
+        instruments.sort();
+        instruments
+    }
+
     /// How many requests are under way.
     fn under_way(&self) -> i64 {
         let mut total = 0;
         self.each(|_, _, value| match value {
             Measured::UnderWay(value) => total += value,
-            Measured::Histogram(_) => {}
+            Measured::Count(_) | Measured::Histogram(_) => {}
         });
         total
     }
@@ -94,6 +108,13 @@ impl Meters {
                         look(metric.name(), &attributes, Measured::UnderWay(point.value()));
                     }
                 }
+                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                    assert!(sum.is_monotonic());
+                    for point in sum.data_points() {
+                        let attributes: Vec<_> = point.attributes().cloned().collect();
+                        look(metric.name(), &attributes, Measured::Count(point.value()));
+                    }
+                }
                 AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
                     for point in histogram.data_points() {
                         let attributes: Vec<_> = point.attributes().cloned().collect();
@@ -108,6 +129,7 @@ impl Meters {
 
 enum Measured<'a> {
     UnderWay(i64),
+    Count(u64),
     Histogram(&'a HistogramDataPoint<f64>),
 }
 

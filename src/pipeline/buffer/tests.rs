@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::thread;
 
 use super::super::ledger::Dropped;
 use super::*;

@@ -49,13 +49,18 @@ pub(super) const CLIENT: Names = Names {
     ],
 };
 
+/// The meter of all that is measured here.
+pub(crate) fn meter(provider: &(impl MeterProvider + ?Sized)) -> Meter {
+    let scope = InstrumentationScope::builder(SCOPE)
+        .with_version(VERSION)
+        .with_schema_url(SCHEMA_URL)
+        .build();
+    provider.meter_with_scope(scope)
+}
+
 impl Instruments {
     pub(super) fn new(provider: &(impl MeterProvider + ?Sized), names: &Names) -> Self {
-        let scope = InstrumentationScope::builder(SCOPE)
-            .with_version(VERSION)
-            .with_schema_url(SCHEMA_URL)
-            .build();
-        let meter = provider.meter_with_scope(scope);
+        let meter = meter(provider);
         let counter = |[name, description]: [&'static str; 2]| {
             let counter = meter.i64_up_down_counter(name).with_description(description);
             counter.with_unit("{request}").build()

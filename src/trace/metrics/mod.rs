@@ -20,6 +20,7 @@ use opentelemetry::metrics::MeterProvider;
 
 use self::calls::{Callee, Calls};
 use self::instruments::Instruments;
+pub(crate) use self::instruments::meter;
 use self::series::{AllSeries, Series};
 use super::exchange::content_length;
 use super::layer::{Settings, Side};

@@ -12,6 +12,8 @@ mod hostile_grpc;
 mod hostile_http;
 mod itself;
 pub(crate) mod logs;
+#[cfg(feature = "metrics")]
+mod measured;
 mod no_loop;
 mod outage;
 mod retry;
