@@ -66,7 +66,7 @@ fn over_tls() {
         let stranger = Collector::start(Script::Ok);
         stranger.use_tls(Server::new(&Authority::new("theirs").server(&["127.0.0.1"])).config());
         let address = stranger.address();
-        run_with(&format!("{scheme}://{address}"), "failed", &[(CA_CERTS, &*ca_certs)]);
+        run_with(&format!("{scheme}://{address}"), "pending", &[(CA_CERTS, &*ca_certs)]);
     }
 }
 
