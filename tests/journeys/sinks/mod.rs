@@ -1,4 +1,28 @@
 //! Spans on their way out: to collectors over gRPC and HTTP, good and hostile, and to files.
+//!
+//! What exporters are known to get wrong, and the tests that hold this one to it:
+//!
+//! | subject | tests (those with a path are unit tests) |
+//! |---|---|
+//! | only what is sampled | `otel::processor`: `only_sampled_spans_are_exported` |
+//! | limits, repeated keys | `record::encoder`: `what_does_not_fit_the_limits_…`; `limits_are_for_the_spans_of_layers_and_of_the_provider` |
+//! | a bounded queue | `pipeline::worker`: `when_full_the_newest_or_the_oldest_are_dropped`; `of_what_finds_no_room_the_newest_stay_…`; `tests/memory` |
+//! | an export stalls no other | `pipeline::worker`: `one_batch_that_is_never_answered_does_not_hold_the_others` |
+//! | retry with backoff | `pipeline::retry`, `pipeline::worker`: `retry_with_backoff_…`; `an_outage_of_rotel_under_load_loses_no_span` |
+//! | retryable codes | `sink`: `retryable_codes_are_exactly_those_of_otlp`; `retryable_codes_are_tried_again_…` |
+//! | RetryInfo, `Retry-After` | `sink::retry_info`, `sink::delay`; `retry_info_and_retry_after_are_obeyed` |
+//! | message too large | `sink::grpc`: `message_too_large_is_told_by_words_and_split`; `message_too_large_is_sent_in_parts_…` |
+//! | batches by size | `pipeline::worker`: `requests_are_cut_ahead_of_time_by_bytes_and_by_spans`; `requests_hold_as_much_as_they_may` |
+//! | partial success | `partial_success_is_never_retried` |
+//! | one timeout for the whole call | `the_timeout_is_that_of_a_whole_attempt` |
+//! | dead connections | `an_exchange_that_hangs_is_given_up_and_its_connection_not_used_again`; `storm` |
+//! | any runtime, or none | `runtimes` |
+//! | flush tells the truth | `pipeline::worker`: `flush_reports_every_batch_and_cuts_the_pauses_short` |
+//! | shutdown tells the loss | `pipeline::worker`: `a_shutdown_gives_each_batch_one_last_attempt_and_counts_the_rest` |
+//! | gzip | `gzip_brings_the_same_spans_and_small_requests_are_not_compressed` |
+//! | TLS and mutual TLS | `tls` |
+//! | files | `files`, `full_disk` |
+//! | what the exporter says of itself | `logs`, `measured` |
 
 mod chain;
 mod collector;
