@@ -136,19 +136,18 @@ fn files_of_tls_are_named_by_what_names_them() {
         )
     };
     let url = || TracingServiceConfig::new("https://127.0.0.1:9".parse().unwrap());
-    let mut rows = vec![
-        (url(), of_variables, "variables"),
-        (url().ca_certs(["/ca"]).keypair("/key", "/cert"), of_section("https_keypairs"), "code"),
-    ];
+    let in_code = url().ca_certs(["/ca"]).keypair("/key", "/cert");
+    let rows =
+        vec![(url(), of_variables, "variables"), (in_code, of_section("https_keypairs"), "code")];
     #[cfg(feature = "yaml")]
-    for key in ["keypairs", "https_keypairs"] {
+    let rows = rows.into_iter().chain(["keypairs", "https_keypairs"].map(|key| {
         let yaml = format!(
             "tracing_service:\n  enabled: yes\n  exporter_url: https://127.0.0.1:9\n  \
              ca_certs: [/ca]\n  {key}: [{{key_file: /key, cert_file: /cert}}]\n"
         );
         let config = TracingServiceConfig::from_yaml_str(&yaml).unwrap();
-        rows.push((config, of_section(key), "the spelling of the document"));
-    }
+        (config, of_section(key), "the spelling of the document")
+    }));
     for (config, expected, why) in rows {
         let error = config.start_with(&variables, "shop").unwrap_err();
         assert!(matches!(error, StartError::Certificates(_)), "{why}");
