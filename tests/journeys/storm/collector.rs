@@ -59,9 +59,11 @@ impl Attempt {
         self.took().is_some()
     }
 
-    /// How long that took from the request on.
+    /// How long that took from the request on, and before it the handshake, for which the client
+    /// may have waited, too.
     pub(super) fn took(&self) -> Option<Duration> {
-        Some(self.wire.passed(self.number)?.saturating_duration_since(self.came))
+        let answer = self.wire.passed(self.number)?.saturating_duration_since(self.came);
+        Some(self.wire.handshake() + answer)
     }
 }
 
@@ -222,6 +224,7 @@ impl Shared {
         let stream = Counted::new(stream, &wire);
         if self.transport.is_tls() {
             let Ok(stream) = TlsAcceptor::from(tls::server()).accept(stream).await else { return };
+            wire.is_ready();
             self.serve(stream, wire, Precision::Record).await;
         } else {
             self.serve(stream, wire, Precision::Byte).await;

@@ -168,7 +168,7 @@ impl Client {
     fn draw(random: &mut SmallRng) -> Self {
         let few = |random: &mut SmallRng| random.random_bool(0.15);
         Self {
-            timeout: if few(random) { Duration::from_millis(500) } else { LONG },
+            timeout: if few(random) { Duration::from_secs(2) } else { LONG },
             give_up_after: if random.random_bool(0.3) {
                 milliseconds(random, 1, 100)
             } else {
@@ -232,10 +232,10 @@ impl Fault {
 
 impl Mix {
     fn draw(random: &mut SmallRng) -> Self {
-        if random.random_bool(0.3) {
+        if random.random_bool(0.2) {
             return Self::OK;
         }
-        let mut part = || random.random_range(0..=15);
+        let mut part = || random.random_range(0..=20);
         Self { partial: part(), refused: part(), broken: part(), cut: part(), closes: part() }
     }
 }
