@@ -1,5 +1,8 @@
 //! Collectors that want spans later, or fewer of them at once.
 
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+
 use prost::Message;
 
 use super::collector::Collector;
@@ -115,6 +118,103 @@ fn message_too_large_is_sent_in_parts_and_only_a_giant_span_is_lost() {
 }
 
 #[test]
+fn too_large_is_understood_when_it_is_said_before_all_was_sent() {
+    for (url, serve_one) in [
+        ("http", early_http as fn(TcpStream) -> io::Result<()>),
+        ("grpc", early_grpc as fn(TcpStream) -> io::Result<()>),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{url}://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                thread::spawn(move || serve_one(stream.unwrap()));
+            }
+        });
+        let log = Log::about(&url);
+        let tracing = tracing_to(&url);
+        for _ in 0..16 {
+            serve_large(&tracing, 200_000);
+        }
+        assert_eq!(tracing.flush_blocking(LONG), settled(16, 0), "{:?}", log.lines());
+        let lines = log.lines();
+        assert!(lines.iter().any(|line| line.contains("takes only smaller requests")), "{lines:?}");
+    }
+}
+
+/// Says 413 to what is above a limit as soon as the head is there, as proxies do it, and takes no
+/// more of it than what comes while the client hears that.
+fn early_http(mut stream: TcpStream) -> io::Result<()> {
+    let mut seen = Vec::new();
+    loop {
+        let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") else {
+            let mut piece = [0; 1 << 10];
+            let read = stream.read(&mut piece)?;
+            if read == 0 {
+                return Ok(());
+            }
+            seen.extend_from_slice(&piece[..read]);
+            continue;
+        };
+        let head = String::from_utf8_lossy(&seen[..end]).to_ascii_lowercase();
+        let (_, length) = head.split_once("content-length: ").expect("the exporter tells it");
+        let length = length.lines().next().unwrap_or_default().parse::<usize>().unwrap();
+        if length > EARLY_LIMIT {
+            stream.write_all(
+                b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            )?;
+            stream.shutdown(Shutdown::Write)?;
+            return io::copy(&mut stream, &mut io::sink()).map(drop);
+        }
+        let rest = seen.split_off(end + 4);
+        let missing = length.saturating_sub(rest.len()) as u64;
+        io::copy(&mut Read::take(&stream, missing), &mut io::sink())?;
+        seen.clear();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+    }
+}
+
+/// The same over gRPC: once it is told how long the message is.
+fn early_grpc(stream: TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::from_std(stream)?;
+        let mut connection = ::h2::server::handshake(stream).await.map_err(io::Error::other)?;
+        while let Some(accepted) = connection.accept().await {
+            let (request, mut respond) = accepted.map_err(io::Error::other)?;
+            tokio::spawn(async move {
+                let mut body = request.into_body();
+                let mut seen = Vec::new();
+                let mut announced = usize::MAX;
+                while seen.len() < announced {
+                    let Some(Ok(data)) = body.data().await else { return };
+                    let _ = body.flow_control().release_capacity(data.len());
+                    seen.extend_from_slice(&data);
+                    if let [_, a, b, c, d, ..] = seen[..] {
+                        announced = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
+                    }
+                    if announced != usize::MAX && announced > EARLY_LIMIT {
+                        break;
+                    }
+                }
+                let is_too_large = announced > EARLY_LIMIT;
+                let (status, message) = if is_too_large {
+                    ("8", "received message larger than max")
+                } else {
+                    ("0", "")
+                };
+                let head = Response::builder()
+                    .header("content-type", "application/grpc")
+                    .header("grpc-status", status)
+                    .header("grpc-message", message);
+                let _ = respond.send_response(head.body(()).unwrap(), true);
+            });
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn partial_success_is_never_retried() {
     for url in [Collector::grpc_url, Collector::http_url] {
         let collector = Collector::start(Script::Partial(2, "no room"));
@@ -128,6 +228,8 @@ fn partial_success_is_never_retried() {
     }
 }
 
+/// Bytes of a request.
+const EARLY_LIMIT: usize = 1 << 20;
 const DETAILS: &str = "grpc-status-details-bin";
 /// A `google.rpc.Status` with a `RetryInfo`, in base64 without padding.
 const MILLIS_300: &str =
