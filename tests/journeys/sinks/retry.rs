@@ -119,15 +119,14 @@ fn message_too_large_is_sent_in_parts_and_only_a_giant_span_is_lost() {
 
 #[test]
 fn too_large_is_understood_when_it_is_said_before_all_was_sent() {
-    for (url, serve_one) in [
-        ("http", early_http as fn(TcpStream) -> io::Result<()>),
-        ("grpc", early_grpc as fn(TcpStream) -> io::Result<()>),
-    ] {
+    type Serve = fn(TcpStream) -> io::Result<()>;
+    let rows: [(&str, Serve); 2] = [("http", early_http), ("grpc", early_grpc)];
+    for (scheme, serve) in rows {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("{url}://{}", listener.local_addr().unwrap());
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                thread::spawn(move || serve_one(stream.unwrap()));
+                thread::spawn(move || serve(stream.unwrap()));
             }
         });
         let log = Log::about(&url);
@@ -184,25 +183,18 @@ fn early_grpc(stream: TcpStream) -> io::Result<()> {
             let (request, mut respond) = accepted.map_err(io::Error::other)?;
             tokio::spawn(async move {
                 let mut body = request.into_body();
-                let mut seen = Vec::new();
-                let mut announced = usize::MAX;
-                while seen.len() < announced {
+                let (mut seen, mut announced) = (Vec::new(), 5);
+                while seen.len() < announced && announced <= EARLY_LIMIT {
                     let Some(Ok(data)) = body.data().await else { return };
                     let _ = body.flow_control().release_capacity(data.len());
                     seen.extend_from_slice(&data);
                     if let [_, a, b, c, d, ..] = seen[..] {
                         announced = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
                     }
-                    if announced != usize::MAX && announced > EARLY_LIMIT {
-                        break;
-                    }
                 }
-                let is_too_large = announced > EARLY_LIMIT;
-                let (status, message) = if is_too_large {
-                    ("8", "received message larger than max")
-                } else {
-                    ("0", "")
-                };
+                let is_taken = announced <= EARLY_LIMIT;
+                let (status, message) =
+                    if is_taken { ("0", "") } else { ("8", "received message larger than max") };
                 let head = Response::builder()
                     .header("content-type", "application/grpc")
                     .header("grpc-status", status)

@@ -150,15 +150,17 @@ fn the_timeout_is_that_of_a_whole_attempt() {
     let http: fn(&Collector) -> String = Collector::http_url;
     let head = frame(HEADERS, END_HEADERS, 1, h2::OK);
     let body = frame(DATA, 0, 1, &message(0, b""));
+    let [head, whole] = [server(std::slice::from_ref(&head)), server(&[head, body])];
     let of_ten = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
-    let rows: [(fn(&Collector) -> String, Script, &str); 7] = [
+    type Row = (fn(&Collector) -> String, Script, &'static str);
+    let rows: [Row; 7] = [
         (http, Script::Silence, "no answer"),
         (grpc, Script::Silence, "no answer"),
         (http, Wire::after_request(&of_ten[..9]).hold().into(), "half a head"),
         (http, Wire::after_request(of_ten).hold().into(), "half a body"),
         (grpc, Wire::on_accept("").hold().into(), "no word of HTTP/2"),
-        (grpc, Wire::after_request(server(&[head.clone()])).hold().into(), "no body"),
-        (grpc, Wire::after_request(server(&[head, body])).hold().into(), "no trailers"),
+        (grpc, Wire::after_request(head).hold().into(), "no body"),
+        (grpc, Wire::after_request(whole).hold().into(), "no trailers"),
     ];
     for (url, script, why) in rows {
         let collector = Collector::start(script);
