@@ -291,3 +291,6 @@ const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 /// An OTLP answer is a few bytes; one with an error, a few hundred.
 const MAX_ANSWER: usize = 64 << 10;
+
+#[cfg(all(test, feature = "grpc"))]
+mod tests;

@@ -39,11 +39,15 @@ mod tests {
     #[test]
     fn a_partial_success_is_read_whatever_it_says() {
         type Row<'a> = (&'a [u8], Result<(u64, &'a str), Malformed>, &'a str);
-        let rows: [Row<'_>; 7] = [
+        let long = [b"\x0a\xaf\x02\x12\xac\x02", &[b'x'; 300][..]].concat();
+        let cut = format!("{}…", "x".repeat(200));
+        let rows: [Row<'_>; 9] = [
             (b"", Ok((0, "")), "an empty response is full success"),
             (b"\x0a\x00", Ok((0, "")), "and so is an empty partial success"),
             (b"\x0a\x02\x08\x03", Ok((3, "")), "a count alone"),
             (b"\x0a\x04\x12\x02hi", Ok((0, "hi")), "a warning"),
+            (b"\x0a\x06\x12\x04a\nb\0", Ok((0, "a b ")), "on one line"),
+            (&long, Ok((0, &cut)), "as much as a line of the log holds"),
             (b"\x0a\x04\x12\x02\xff\xfe", Err(Malformed), "a message that is no text"),
             (
                 b"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",

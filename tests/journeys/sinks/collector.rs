@@ -49,6 +49,14 @@ pub(super) struct Received {
     pub(super) message: ExportTraceServiceRequest,
 }
 
+impl Received {
+    /// How many there are.
+    pub(super) fn spans(&self) -> usize {
+        let scopes = self.message.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        scopes.map(|scope| scope.spans.len()).sum()
+    }
+}
+
 struct Shared {
     /// `None` is plaintext.
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]

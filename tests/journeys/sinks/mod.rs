@@ -11,11 +11,11 @@
 //! | retry with backoff | `pipeline::retry`, `pipeline::worker`: `retry_with_backoff_…`; `an_outage_of_rotel_under_load_loses_no_span` |
 //! | retryable codes | `sink`: `retryable_codes_are_exactly_those_of_otlp`; `retryable_codes_are_tried_again_…` |
 //! | RetryInfo, `Retry-After` | `sink::retry_info`, `sink::delay`; `retry_info_and_retry_after_are_obeyed` |
-//! | message too large | `sink::grpc`: `message_too_large_is_told_by_words_and_split`; `message_too_large_is_sent_in_parts_…` |
+//! | message too large | `sink::grpc`: `message_too_large_is_told_by_words_and_split`; `message_too_large_is_sent_in_parts_…`; `too_large_is_understood_when_…` |
 //! | batches by size | `pipeline::worker`: `requests_are_cut_ahead_of_time_by_bytes_and_by_spans`; `requests_hold_as_much_as_they_may` |
 //! | partial success | `partial_success_is_never_retried` |
 //! | one timeout for the whole call | `the_timeout_is_that_of_a_whole_attempt` |
-//! | dead connections | `an_exchange_that_hangs_is_given_up_and_its_connection_not_used_again`; `storm` |
+//! | dead connections | `an_exchange_that_hangs_is_given_up_and_its_connection_not_used_again`; `sink::exchange`: `an_idle_connection_whose_peer_has_gone_dark_…`; `names`; `storm` |
 //! | any runtime, or none | `runtimes` |
 //! | flush tells the truth | `pipeline::worker`: `flush_reports_every_batch_and_cuts_the_pauses_short` |
 //! | shutdown tells the loss | `pipeline::worker`: `a_shutdown_gives_each_batch_one_last_attempt_and_counts_the_rest` |
@@ -38,6 +38,7 @@ mod itself;
 pub(crate) mod logs;
 #[cfg(feature = "metrics")]
 mod measured;
+mod names;
 mod no_loop;
 mod outage;
 mod retry;

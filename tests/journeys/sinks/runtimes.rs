@@ -73,6 +73,25 @@ async fn the_time_of_the_callers_runtime_does_not_matter() {
     assert_eq!(tracing.shutdown(LONG).await, settled(3, 0));
 }
 
+#[test]
+fn a_runtime_that_has_gone_takes_neither_spans_nor_deadlines_with_it() {
+    let collector = Collector::start(Script::Silence);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let tracing = runtime().block_on(async {
+        let tracing = tracing_to(&collector.grpc_url());
+        serve(&tracing, 3);
+        // Asked for in this runtime, and not waited for.
+        assert!(futures_util::poll!(pin!(tracing.flush(LONG))).is_pending());
+        tracing
+    });
+    let flushed = tracing.flush_blocking(SHORT);
+    assert_eq!((flushed.delivered, flushed.pending), (0, 3), "the worker keeps the deadline");
+    collector.play(Script::Ok);
+    assert_eq!(runtime().block_on(tracing.flush(LONG)), settled(3, 0), "another runtime");
+    serve(&tracing, 2);
+    assert_eq!(tracing.shutdown_blocking(LONG), settled(5, 0), "and none");
+}
+
 #[tokio::test]
 async fn a_flush_that_is_given_up_changes_nothing() {
     let collector = Collector::start(Script::Silence);

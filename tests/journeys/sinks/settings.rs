@@ -1,13 +1,14 @@
 //! What the operator sets of the exporter, as a collector sees it.
 
 use std::fs;
+use std::net::TcpListener;
 
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tower_otlp::{Compression, LimitsConfig, QueueConfig, RetryConfig, StartError};
 
 use super::collector::Received;
-use super::script::Answer;
+use super::script::{Answer, Wire, h2, message};
 use super::*;
 
 #[test]
@@ -144,19 +145,49 @@ fn requests_hold_as_much_as_they_may() {
 
 #[test]
 fn the_timeout_is_that_of_a_whole_attempt() {
-    let collector = Collector::start(Script::Silence);
-    let log = Log::about(&collector.address().to_string());
-    let config = config_to(&collector.http_url())
-        .timeout(Duration::from_millis(20))
+    use h2::{DATA, END_HEADERS, HEADERS, frame, server};
+    let grpc: fn(&Collector) -> String = Collector::grpc_url;
+    let http: fn(&Collector) -> String = Collector::http_url;
+    let head = frame(HEADERS, END_HEADERS, 1, h2::OK);
+    let body = frame(DATA, 0, 1, &message(0, b""));
+    let [head, whole] = [server(std::slice::from_ref(&head)), server(&[head, body])];
+    let of_ten = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
+    type Row = (fn(&Collector) -> String, Script, &'static str);
+    let rows: [Row; 7] = [
+        (http, Script::Silence, "no answer"),
+        (grpc, Script::Silence, "no answer"),
+        (http, Wire::after_request(&of_ten[..9]).hold().into(), "half a head"),
+        (http, Wire::after_request(of_ten).hold().into(), "half a body"),
+        (grpc, Wire::on_accept("").hold().into(), "no word of HTTP/2"),
+        (grpc, Wire::after_request(head).hold().into(), "no body"),
+        (grpc, Wire::after_request(whole).hold().into(), "no trailers"),
+    ];
+    for (url, script, why) in rows {
+        let collector = Collector::start(script);
+        let lines = time_out(&url(&collector), 0);
+        let [line, ..] = &lines[..] else { panic!("{why}: nothing is said") };
+        assert!(line.contains("no complete answer within 0.05 s"), "{why}: {lines:?}");
+    }
+    // Connections wait to be accepted, and what is sent stays where it is.
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    for scheme in ["grpc", "http"] {
+        time_out(&format!("{scheme}://{}", full.local_addr().unwrap()), 3 << 20);
+    }
+}
+
+/// Serves a request, whose span is above this size, to a collector of which no attempt comes to an
+/// end, and returns what is said of it.
+fn time_out(url: &str, size: usize) -> Vec<String> {
+    let log = Log::about(url);
+    let config = config_to(url)
+        .timeout(Duration::from_millis(50))
         .retry(RetryConfig::default().give_up_after(Duration::ZERO));
     let tracing = config.start("shop").unwrap();
-    serve(&tracing, 1);
-    tracing.shutdown_blocking(LONG);
-    let lines = log.lines();
-    assert!(
-        lines.iter().any(|line| line.contains("no complete answer within 0.02 s")),
-        "{lines:?}"
-    );
+    serve_large(&tracing, size);
+    let mut expected = settled(0, 0);
+    (expected.accepted, expected.dropped.retries_exhausted) = (1, 1);
+    assert_eq!(tracing.flush_blocking(LONG), expected, "{url}: {:?}", log.lines());
+    log.lines()
 }
 
 #[test]

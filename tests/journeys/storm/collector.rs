@@ -1,6 +1,7 @@
 //! A collector that answers by the dice, and writes down what it did.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
@@ -22,7 +23,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::plan::{Mix, Transport};
+use super::plan::{Mix, Taste, Transport};
 use super::tls;
 use super::wire::{Counted, Precision, Tap, Wire};
 use crate::sinks::script::{message, partial};
@@ -58,9 +59,11 @@ impl Attempt {
         self.took().is_some()
     }
 
-    /// How long that took from the request on.
+    /// How long that took from the request on, and before it the handshake, for which the client
+    /// may have waited, too.
     pub(super) fn took(&self) -> Option<Duration> {
-        Some(self.wire.passed(self.number)?.saturating_duration_since(self.came))
+        let answer = self.wire.passed(self.number)?.saturating_duration_since(self.came);
+        Some(self.wire.handshake() + answer)
     }
 }
 
@@ -78,11 +81,20 @@ pub(super) enum Reply {
     /// The spans are taken, but for so many at the end.
     Taken { rejected: usize },
     /// None is taken.
-    Refused { code: &'static str, hint: Hint, again: Again },
+    Refused { code: Code, hint: Hint, again: Again },
     /// All are taken, and the answer is one that no client can make sense of.
     Broken(Broken),
     /// All are taken, and the answer ends too early.
     Cut { at: Phase, by: By },
+}
+
+/// How a collector says no.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Code {
+    /// A status of gRPC, with a message.
+    Grpc(&'static str, &'static str),
+    /// One of HTTP: over gRPC that of a proxy in front of the collector.
+    Http(&'static str),
 }
 
 /// How soon the client may ask again, if it was told.
@@ -97,6 +109,10 @@ pub(super) enum Hint {
 pub(super) enum Again {
     Yes,
     No,
+    /// At once, and not compressed.
+    Plain,
+    /// In smaller requests. Of a single span there is none.
+    Smaller,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,6 +122,8 @@ pub(super) enum Broken {
     Garbage,
     /// 70 KB.
     Oversized,
+    /// It goes on for as long as the client reads.
+    Endless,
 }
 
 /// How far an answer comes.
@@ -127,6 +145,7 @@ pub(super) enum By {
 
 struct Shared {
     transport: Transport,
+    taste: Taste,
     random: Mutex<SmallRng>,
     mix: Mutex<Mix>,
     given_up: watch::Sender<()>,
@@ -135,13 +154,14 @@ struct Shared {
 }
 
 impl Collector {
-    pub(super) fn start(transport: Transport, seed: u64) -> Self {
+    pub(super) fn start(transport: Transport, taste: Taste, seed: u64) -> Self {
         let runtime =
             runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             transport,
+            taste,
             random: Mutex::new(SmallRng::seed_from_u64(seed)),
             mix: Mutex::new(Mix::OK),
             given_up: watch::Sender::default(),
@@ -204,6 +224,7 @@ impl Shared {
         let stream = Counted::new(stream, &wire);
         if self.transport.is_tls() {
             let Ok(stream) = TlsAcceptor::from(tls::server()).accept(stream).await else { return };
+            wire.is_ready();
             self.serve(stream, wire, Precision::Record).await;
         } else {
             self.serve(stream, wire, Precision::Byte).await;
@@ -269,7 +290,8 @@ impl Shared {
             body.extend_from_slice(&data);
         }
         let mut given_up = self.given_up.subscribe();
-        let (reply, closes) = self.receive(&unpack(body[0] == 1, &body[5..]), wire, number, came);
+        let packed = body[0] == 1;
+        let (reply, closes) = self.receive(packed, &unpack(packed, &body[5..]), wire, number, came);
 
         let mut head = Response::new(());
         head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
@@ -278,8 +300,15 @@ impl Shared {
         let body = match reply {
             Reply::Taken { rejected: 0 } => message(0, b""),
             Reply::Taken { rejected } => message(0, &partial(rejected as i64, "")),
-            Reply::Refused { code, hint, .. } => {
-                trailers.insert("grpc-status", HeaderValue::from_static(code));
+            Reply::Refused { code: Code::Http(status), .. } => {
+                *head.status_mut() = status[..3].parse().expect("a status");
+                head.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
+                respond.send_response(head, true)?;
+                return Ok(closes.then_some(Goodbye::Graceful));
+            }
+            Reply::Refused { code: Code::Grpc(status, message), hint, .. } => {
+                trailers.insert("grpc-status", HeaderValue::from_static(status));
+                trailers.insert("grpc-message", HeaderValue::from_static(message));
                 if hint == Hint::Soon {
                     let details = HeaderValue::from_static(RETRY_IN_5_MS);
                     trailers.insert("grpc-status-details-bin", details);
@@ -298,6 +327,14 @@ impl Shared {
             }
             Reply::Broken(Broken::Garbage) => vec![0xff; 100],
             Reply::Broken(Broken::Oversized) => message(0, &partial(0, &"x".repeat(70_000))),
+            Reply::Broken(Broken::Endless) => {
+                let mut stream = respond.send_response(head, false)?;
+                tokio::select! {
+                    ended = flood(&mut stream) => ended?,
+                    _ = given_up.changed() => stream.send_reset(Reason::CANCEL),
+                }
+                return Ok(None);
+            }
             Reply::Cut { at, by } => {
                 let begun = match at {
                     Phase::Nothing => None,
@@ -318,7 +355,10 @@ impl Shared {
             }
         };
         let mut stream = respond.send_response(head, false)?;
-        stream.send_data(body.into(), false)?;
+        // The HTTP/2 library takes many empty pieces on one connection for an attack.
+        if !body.is_empty() {
+            stream.send_data(body.into(), false)?;
+        }
         stream.send_trailers(trailers)?;
         let goodbye = if number % 8 == 3 { Goodbye::Abrupt } else { Goodbye::Graceful };
         Ok(closes.then_some(goodbye))
@@ -335,7 +375,7 @@ impl Shared {
             };
             let mut given_up = self.given_up.subscribe();
             let (reply, closes) =
-                self.receive(&unpack(packed, &body), Arc::clone(&wire), number, came);
+                self.receive(packed, &unpack(packed, &body), Arc::clone(&wire), number, came);
             let close = if closes { "connection: close\r\n" } else { "" };
             let answer = |status: &str, kind: &str, body: &[u8]| {
                 let len = body.len();
@@ -348,14 +388,32 @@ impl Shared {
             let bytes = match reply {
                 Reply::Taken { rejected: 0 } => answer(ok, protobuf, b""),
                 Reply::Taken { rejected } => answer(ok, protobuf, &partial(rejected as i64, "")),
-                Reply::Refused { code, hint: Hint::None, .. } => answer(code, protobuf, b""),
-                Reply::Refused { code, hint: Hint::Soon, .. } => {
-                    answer(&format!("{code} \r\nretry-after: 0"), protobuf, b"")
+                Reply::Refused { code: Code::Grpc(..), .. } => unreachable!("not over HTTP"),
+                Reply::Refused { code: Code::Http(status), hint: Hint::None, .. } => {
+                    answer(status, protobuf, b"")
+                }
+                Reply::Refused { code: Code::Http(status), hint: Hint::Soon, .. } => {
+                    answer(&format!("{status} \r\nretry-after: 0"), protobuf, b"")
                 }
                 Reply::Broken(Broken::Foreign) => answer(ok, "text/html", b"<html>"),
                 Reply::Broken(Broken::Garbage) => answer(ok, protobuf, &[0xff; 100]),
                 Reply::Broken(Broken::Oversized) => {
                     answer(ok, protobuf, &partial(0, &"x".repeat(70_000)))
+                }
+                Reply::Broken(Broken::Endless) => {
+                    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                        .await?;
+                    let flood = async {
+                        loop {
+                            stream.write_all(chunk.as_bytes()).await?;
+                        }
+                    };
+                    tokio::select! {
+                        ended = flood => return ended,
+                        _ = given_up.changed() => return Ok(()),
+                    }
                 }
                 Reply::Cut { at: Phase::Nothing, .. } => Vec::new(),
                 Reply::Cut { at: Phase::Head, .. } => answer(ok, protobuf, b"")[..20].to_vec(),
@@ -395,7 +453,14 @@ impl Shared {
 
     /// Draws the answer to a request, and writes both down. With it, whether the connection is
     /// given up then.
-    fn receive(&self, body: &[u8], wire: Arc<Wire>, number: u32, came: Instant) -> (Reply, bool) {
+    fn receive(
+        &self,
+        packed: bool,
+        body: &[u8],
+        wire: Arc<Wire>,
+        number: u32,
+        came: Instant,
+    ) -> (Reply, bool) {
         let request = ExportTraceServiceRequest::decode(body).expect("an OTLP request");
         let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
         let id = |id: Vec<u8>| u64::from_be_bytes(id.try_into().expect("eight bytes"));
@@ -404,13 +469,27 @@ impl Shared {
         let mix = *lock(&self.mix);
         let (reply, closes) = {
             let random = &mut *lock(&self.random);
-            (self.draw(mix, ids.len(), random), random.random_range(0..100) < mix.closes)
+            let reply = if packed && !self.taste.gzip {
+                let code = if self.transport.is_grpc() { UNIMPLEMENTED } else { UNSUPPORTED };
+                Reply::Refused { code, hint: Hint::None, again: Again::Plain }
+            } else if body.len() > self.taste.most {
+                self.refuse_as_too_large(random)
+            } else {
+                self.draw(mix, ids.len(), packed, random)
+            };
+            (reply, random.random_range(0..100) < mix.closes)
         };
         lock(&self.attempts).push(Attempt { ids, reply, wire, number, came });
         (reply, closes)
     }
 
-    fn draw(&self, mix: Mix, spans: usize, random: &mut SmallRng) -> Reply {
+    fn refuse_as_too_large(&self, random: &mut SmallRng) -> Reply {
+        let codes = if self.transport.is_grpc() { GRPC_TOO_LARGE } else { HTTP_TOO_LARGE };
+        let code = *codes.choose(random).expect("some");
+        Reply::Refused { code, hint: Hint::None, again: Again::Smaller }
+    }
+
+    fn draw(&self, mix: Mix, spans: usize, packed: bool, random: &mut SmallRng) -> Reply {
         let mut dice = random.random_range(0..100_u32);
         let mut is = |part: u32| {
             let is = dice < part;
@@ -427,12 +506,15 @@ impl Shared {
                 (false, false) => (Again::No, HTTP_FINAL),
             };
             let code = *codes.choose(random).expect("some");
+            // What is not understood may be the compression.
+            let is_plain = packed && [UNIMPLEMENTED, UNSUPPORTED].contains(&code);
+            let again = if is_plain { Again::Plain } else { again };
             // Without a hint, this code is final.
-            let needs_hint = again == Again::Yes && code == "8";
+            let needs_hint = again == Again::Yes && code == EXHAUSTED;
             let hints = needs_hint || again == Again::Yes && random.random();
             Reply::Refused { code, hint: if hints { Hint::Soon } else { Hint::None }, again }
         } else if is(mix.broken) {
-            let kinds = [Broken::Foreign, Broken::Garbage, Broken::Oversized];
+            let kinds = [Broken::Foreign, Broken::Garbage, Broken::Oversized, Broken::Endless];
             Reply::Broken(*kinds.choose(random).expect("some"))
         } else if is(mix.cut) {
             let at = *[Phase::Nothing, Phase::Head, Phase::Body].choose(random).expect("some");
@@ -451,6 +533,16 @@ enum Goodbye {
     Abrupt,
     /// Without a word.
     None,
+}
+
+/// Sends a body for as long as there is room for it, and the client wants it.
+async fn flood(stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
+    const PIECE: usize = 4 << 10;
+    loop {
+        stream.reserve_capacity(PIECE);
+        let Some(room) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return Ok(()) };
+        stream.send_data(vec![0; room?].into(), false)?;
+    }
 }
 
 /// The body of the next request, whether it is compressed, and when it began to come. `None` when
@@ -493,13 +585,63 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const GRPC_AGAIN: &[&str] = &["1", "4", "8", "10", "11", "14", "15"];
-// Without UNIMPLEMENTED: of a compressed request, it asks for the same without compression.
-const GRPC_FINAL: &[&str] = &["2", "3", "5", "6", "7", "8", "9", "13", "16"];
-const HTTP_AGAIN: &[&str] =
-    &["429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"];
-const HTTP_FINAL: &[&str] =
-    &["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "500 Oh No"];
+const EXHAUSTED: Code = Code::Grpc("8", "");
+const UNIMPLEMENTED: Code = Code::Grpc("12", "");
+const UNSUPPORTED: Code = Code::Http("415 Unsupported Media Type");
+const GRPC_AGAIN: &[Code] = &[
+    Code::Grpc("1", ""),
+    Code::Grpc("4", ""),
+    EXHAUSTED,
+    Code::Grpc("10", ""),
+    Code::Grpc("11", ""),
+    Code::Grpc("14", ""),
+    Code::Grpc("15", ""),
+    Code::Http("429"),
+    Code::Http("502"),
+    Code::Http("503"),
+    Code::Http("504"),
+];
+const GRPC_FINAL: &[Code] = &[
+    Code::Grpc("2", ""),
+    Code::Grpc("3", "message larger than max"),
+    Code::Grpc("5", ""),
+    Code::Grpc("6", ""),
+    Code::Grpc("7", ""),
+    EXHAUSTED,
+    Code::Grpc("9", ""),
+    UNIMPLEMENTED,
+    Code::Grpc("13", ""),
+    Code::Grpc("16", ""),
+    Code::Grpc("17", "a code that is none"),
+    Code::Grpc("banana", ""),
+    Code::Http("308"),
+    Code::Http("404"),
+    Code::Http("415"),
+    Code::Http("500"),
+];
+const GRPC_TOO_LARGE: &[Code] = &[
+    Code::Grpc("8", "grpc: received message larger than max (5 vs. 4)"),
+    Code::Grpc("11", "Error, decoded message length too large: found 5 bytes, the limit is: 4"),
+    Code::Http("413"),
+];
+const HTTP_AGAIN: &[Code] = &[
+    Code::Http("429 Too Many Requests"),
+    Code::Http("502 Bad Gateway"),
+    Code::Http("503 Service Unavailable"),
+    Code::Http("504 Gateway Timeout"),
+];
+const HTTP_FINAL: &[Code] = &[
+    Code::Http("308 Permanent Redirect"),
+    Code::Http("400 Bad Request"),
+    Code::Http("401 Unauthorized"),
+    Code::Http("403 Forbidden"),
+    Code::Http("404 Not Found"),
+    Code::Http("408 Request Timeout"),
+    UNSUPPORTED,
+    Code::Http("500 Oh No"),
+    Code::Http("501 Not Implemented"),
+];
+const HTTP_TOO_LARGE: &[Code] = &[Code::Http("413 Content Too Large")];
 /// A `google.rpc.Status` whose only detail is a `RetryInfo` of five milliseconds.
 const RETRY_IN_5_MS: &str =
     "GjMKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SBwoFEMCWsQI=";

@@ -40,4 +40,4 @@ fn watch() -> &'static Mutex<Last> {
 }
 
 const BEAT: Duration = Duration::from_millis(5);
-const HICCUP: Duration = Duration::from_millis(60);
+const HICCUP: Duration = Duration::from_millis(200);

@@ -48,20 +48,22 @@ impl<'a> Judge<'a> {
     }
 
     /// Stops all answers, and waits until the client has counted every one that it was sent.
-    pub(super) fn settle(&self) -> Pause {
+    /// So many spans were too large to be sent at all.
+    pub(super) fn settle(&self, oversized: usize) -> Pause {
         let pause = self.proxy.pause();
         let deadline = Instant::now() + PATIENCE;
         loop {
             let stats = self.tracing.stats();
             let attempts = self.collector.attempts();
             let settled = Settled::by(&attempts, self.patience);
-            if settled.agrees(stats) && !attempts.iter().any(Attempt::is_being_answered) {
+            if settled.agrees(stats, oversized) && !attempts.iter().any(Attempt::is_being_answered)
+            {
                 return pause;
             }
             assert!(
                 Instant::now() < deadline,
-                "the client does not count what it was told: {:?} were delivered and rejected, \
-                 but {stats}: {:#?} {:#?}",
+                "the client does not count what it was told: {:?} were delivered, rejected and too \
+                 large, and {oversized} so, but {stats}: {:#?} {:#?}",
                 settled.counts(),
                 self.collector.attempts(),
                 self.log.lines(),
@@ -86,10 +88,13 @@ pub(super) fn pronounce(
     let sum = stats.delivered + stats.rejected + stats.dropped.total();
     assert_eq!(stats.accepted, sum, "every span is counted once: {stats}");
 
+    assert_eq!(stats.dropped.panicked, 0, "{stats}");
+
     let settled = Settled::by(attempts, patience);
     assert!(
-        settled.agrees(stats),
-        "delivered and rejected is what the answers said that got through: {:?}, but {stats}",
+        settled.agrees(stats, plan.oversized),
+        "delivered, rejected and too large is what the answers said that got through: {:?}, but \
+         {stats}",
         settled.counts(),
     );
     let arrived: HashSet<u64> = attempts.iter().flat_map(Attempt::taken).copied().collect();
@@ -121,12 +126,15 @@ pub(super) fn pronounce(
         delivered: stats.delivered,
         rejected: stats.rejected,
         failed: stats.dropped.failed,
+        too_large: stats.dropped.too_large - plan.oversized as u64,
         queue_full: stats.dropped.queue_full,
         shut_down: stats.dropped.shutdown,
         attempts: attempts.len() as u64,
         cut: attempts.iter().filter(|attempt| !attempt.told()).count() as u64,
         beyond: beyond.len() as u64,
         again,
+        split: attempts.iter().filter(|attempt| attempt.is_to_be_split()).count() as u64,
+        plain: attempts.iter().filter(|attempt| attempt.is_wanted(Again::Plain)).count() as u64,
         late: settled.late.len() as u64,
     }
 }
@@ -143,6 +151,7 @@ fn assert_last_words_are_last(plan: &Plan, attempts: &[Attempt], settled: &Settl
             // Where spans fail for being tried too long, their number does not show that the
             // client has heard a refusal, and it may be reset before it has.
             Reply::Refused { again: Again::No, .. } => plan.client.give_up_after == LONG,
+            Reply::Refused { again: Again::Smaller, .. } => !attempt.is_to_be_split(),
             Reply::Refused { .. } | Reply::Broken(_) | Reply::Cut { .. } => false,
         };
         for &id in attempt.ids.iter().filter(|id| is_last && !settled.late.contains(id)) {
@@ -165,12 +174,16 @@ fn assert_lost_for_a_reason(
     settled: &Settled,
     stats: Stats,
 ) {
+    assert_eq!(stats.dropped.retries_exhausted, 0, "there was time: {stats}");
     let is_garbage = |step: &Step| matches!(step.fault, Fault::Garbage(_));
     let has_garbage = plan.steps.iter().any(is_garbage);
     let refused: HashSet<u64> = attempts
         .iter()
         .filter(|attempt| match attempt.reply {
             Reply::Refused { again: Again::No, .. } => attempt.passed(),
+            Reply::Refused { again: Again::Smaller, .. } if attempt.passed() => {
+                !attempt.is_to_be_split()
+            }
             Reply::Broken(_) => true,
             // Over HTTP/1.1, garbage may make an answer whole that was begun.
             Reply::Taken { .. } | Reply::Refused { .. } | Reply::Cut { .. } => {
@@ -180,7 +193,7 @@ fn assert_lost_for_a_reason(
         .flat_map(|attempt| attempt.ids.iter().copied())
         .collect();
     let unknown = |&&id: &&u64| settled.is_lost(id) && !refused.contains(&id);
-    let without_reason = produced.iter().filter(unknown).count() as u64;
+    let without_reason = (produced.iter().filter(unknown).count() - plan.oversized) as u64;
     assert!(
         without_reason <= stats.dropped.queue_full,
         "{without_reason} spans were lost without a reason: {stats}: {attempts:#?}",
@@ -194,6 +207,8 @@ struct Settled {
     rejected: HashSet<u64>,
     /// None of which is there to be sent again.
     refused: HashSet<u64>,
+    /// Each of which was alone in a request.
+    too_large: HashSet<u64>,
     /// Those of answers that came when the client may have given up waiting for them, because the
     /// machine had other things to do. They may be counted or not.
     late: HashSet<u64>,
@@ -213,26 +228,32 @@ impl Settled {
                     settled.rejected.extend(attempt.rejected());
                 }
                 Reply::Refused { again: Again::No, .. } => settled.refused.extend(&attempt.ids),
+                Reply::Refused { again: Again::Smaller, .. } if !attempt.is_to_be_split() => {
+                    settled.too_large.extend(&attempt.ids);
+                }
                 Reply::Refused { .. } | Reply::Broken(_) | Reply::Cut { .. } => {}
             }
         }
         settled
     }
 
-    fn counts(&self) -> (u64, u64) {
-        (self.delivered.len() as u64, self.rejected.len() as u64)
+    fn counts(&self) -> [u64; 3] {
+        [&self.delivered, &self.rejected, &self.too_large].map(|ids| ids.len() as u64)
     }
 
     fn is_lost(&self, id: u64) -> bool {
         ![&self.delivered, &self.rejected, &self.late].iter().any(|ids| ids.contains(&id))
     }
 
-    fn agrees(&self, stats: Stats) -> bool {
-        let (delivered, rejected) = self.counts();
+    fn agrees(&self, stats: Stats, oversized: usize) -> bool {
+        let [delivered, rejected, too_large] = self.counts();
+        let oversized = oversized as u64;
         let refused = self.refused.iter().filter(|&&id| self.is_lost(id)).count() as u64;
         let sure = |ids: &HashSet<u64>| ids.difference(&self.late).count() as u64;
         (sure(&self.delivered)..=delivered).contains(&stats.delivered)
             && (sure(&self.rejected)..=rejected).contains(&stats.rejected)
+            && (sure(&self.too_large) + oversized..=too_large + oversized)
+                .contains(&stats.dropped.too_large)
             && stats.dropped.failed >= refused
     }
 }
@@ -255,6 +276,15 @@ impl Attempt {
         }
     }
 
+    fn is_wanted(&self, how: Again) -> bool {
+        matches!(self.reply, Reply::Refused { again, .. } if again == how)
+    }
+
+    /// Whether the collector wants it in smaller requests, and there are any.
+    fn is_to_be_split(&self) -> bool {
+        self.is_wanted(Again::Smaller) && self.ids.len() > 1
+    }
+
     /// Whether the client was told what became of the spans, in a way that it can make sense of.
     fn told(&self) -> bool {
         let is_word = matches!(self.reply, Reply::Taken { .. } | Reply::Refused { .. });
@@ -270,6 +300,8 @@ pub(super) struct Tally {
     delivered: u64,
     rejected: u64,
     failed: u64,
+    /// Of the spans that were sent.
+    too_large: u64,
     queue_full: u64,
     shut_down: u64,
     attempts: u64,
@@ -279,6 +311,10 @@ pub(super) struct Tally {
     beyond: u64,
     /// Spans that were sent once more.
     again: u64,
+    /// Attempts that the collector wanted in smaller requests.
+    split: u64,
+    /// Attempts that it wanted without compression.
+    plain: u64,
     /// Spans of which it is not known whether the client still waited for the answer.
     late: u64,
 }
@@ -286,8 +322,10 @@ pub(super) struct Tally {
 impl Tally {
     /// A storm that harms nobody proves nothing.
     pub(super) fn assert_stormy(&self) {
-        let Self { delivered, rejected, failed, queue_full, shut_down, beyond, again, .. } = *self;
-        let all = [delivered, rejected, failed, queue_full, shut_down, beyond, again];
+        let Self { delivered, rejected, failed, too_large, queue_full, shut_down, .. } = *self;
+        let Self { beyond, again, split, plain, .. } = *self;
+        let ended = [delivered, rejected, failed, too_large, queue_full, shut_down];
+        let all = [&ended[..], &[beyond, again, split, plain]].concat();
         assert!(all.iter().all(|&count| count > 0), "{self:?}");
     }
 }
@@ -299,12 +337,15 @@ impl AddAssign for Tally {
         self.delivered += other.delivered;
         self.rejected += other.rejected;
         self.failed += other.failed;
+        self.too_large += other.too_large;
         self.queue_full += other.queue_full;
         self.shut_down += other.shut_down;
         self.attempts += other.attempts;
         self.cut += other.cut;
         self.beyond += other.beyond;
         self.again += other.again;
+        self.split += other.split;
+        self.plain += other.plain;
         self.late += other.late;
     }
 }

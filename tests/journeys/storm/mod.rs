@@ -110,7 +110,7 @@ fn run_seeds(transport: Transport) {
 /// One seed.
 fn weather(seed: u64, transport: Transport) -> judge::Tally {
     let plan = Plan::of(seed, transport);
-    let collector = Collector::start(transport, seed);
+    let collector = Collector::start(transport, plan.taste, seed);
     let proxy = FaultProxy::start(collector.address());
     collector.behind(proxy.links());
     let url = transport.url(proxy.address());
@@ -119,11 +119,15 @@ fn weather(seed: u64, transport: Transport) -> judge::Tally {
     if transport.is_tls() {
         config = config.ca_certs([tls::authority()]);
     }
+    let mut queue = QueueConfig::default().max_bytes(QUEUE).when_full(plan.client.when_full);
+    if plan.client.small_batches {
+        queue = queue.max_batch_bytes(BATCH);
+    }
     let tracing = config
         .sampling_rate_per_million(1_000_000)
         .timeout(plan.client.timeout)
         .compression(plan.client.compression)
-        .queue(QueueConfig::default().max_bytes(QUEUE).when_full(plan.client.when_full))
+        .queue(queue)
         .retry(
             RetryConfig::default()
                 .initial(Duration::from_millis(2))
@@ -135,7 +139,7 @@ fn weather(seed: u64, transport: Transport) -> judge::Tally {
     let patience = Patience { timeout: plan.client.timeout, since: Instant::now() };
     let judge = Judge::new(&collector, &proxy, &tracing, &log, patience);
 
-    let produced = thread::scope(|scope| {
+    let mut produced = thread::scope(|scope| {
         let producers = plan.bursts.each_ref().map(|bursts| {
             let (tracing, filling) = (&tracing, plan.client.filling);
             scope.spawn(move || produce(tracing, bursts, filling))
@@ -146,13 +150,14 @@ fn weather(seed: u64, transport: Transport) -> judge::Tally {
         producers.map(|producer| producer.join().unwrap()).concat()
     });
 
+    produced.extend((0..plan.oversized).map(|_| serve_span(&tracing, BATCH)));
     if plan.ending == Ending::Healed {
         collector.heal();
         proxy.heal();
         let flushed = tracing.flush_blocking(LONG);
         assert_eq!(flushed.pending, 0, "something never ends: {flushed}");
     }
-    let _pause = judge.settle();
+    let _pause = judge.settle(plan.oversized);
     let stats = tracing.shutdown_blocking(Duration::ZERO);
     judge::pronounce(&plan, patience, &collector.attempts(), &produced, stats)
 }
@@ -161,21 +166,26 @@ fn weather(seed: u64, transport: Transport) -> judge::Tally {
 fn produce(tracing: &TracingService, bursts: &[plan::Burst], filling: usize) -> Vec<u64> {
     let mut produced = Vec::new();
     for burst in bursts {
-        for _ in 0..burst.spans {
-            let span = serve_large(tracing, filling).span_id();
-            produced.push(u64::from_be_bytes(span.to_bytes()));
+        for _ in 1..burst.spans {
+            produced.push(serve_span(tracing, filling));
         }
+        produced.push(serve_span(tracing, filling.max(burst.giant)));
         let _ = tracing.flush_blocking(Duration::ZERO);
         thread::sleep(burst.then);
     }
     produced
 }
 
+/// Serves a request whose span is above this size, and returns the id of it.
+fn serve_span(tracing: &TracingService, size: usize) -> u64 {
+    u64::from_be_bytes(serve_large(tracing, size).span_id().to_bytes())
+}
+
 fn play(step: &Step, collector: &Collector, proxy: &FaultProxy, judge: &Judge<'_>) {
     collector.play(step.mix);
     let reset_after = |lasts: Duration| {
         thread::sleep(lasts);
-        let pause = judge.settle();
+        let pause = judge.settle(0);
         proxy.end_all(End::Reset);
         proxy.heal();
         drop(pause);
@@ -199,7 +209,7 @@ fn play(step: &Step, collector: &Collector, proxy: &FaultProxy, judge: &Judge<'_
         plan::Fault::Garbage(after) => {
             proxy.set(Direction::Answers, Fault::Stall { after });
             thread::sleep(step.lasts);
-            let pause = judge.settle();
+            let pause = judge.settle(0);
             proxy.set(Direction::Answers, Fault::Garbage { after: 0 });
             drop(pause);
             thread::sleep(step.lasts);
@@ -240,5 +250,6 @@ fn play(step: &Step, collector: &Collector, proxy: &FaultProxy, judge: &Judge<'_
 /// Seeds of all transports together.
 const SEEDS: u64 = 200;
 const SIDE_BY_SIDE: usize = 8;
-/// The least that there may be.
+/// The least that there may be, of this and the next.
 const QUEUE: usize = 1 << 20;
+const BATCH: usize = 64 << 10;

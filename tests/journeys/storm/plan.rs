@@ -43,6 +43,9 @@ pub(super) struct Plan {
     /// Of each thread.
     pub(super) bursts: [Vec<Burst>; 4],
     pub(super) steps: Vec<Step>,
+    pub(super) taste: Taste,
+    /// Spans that are larger than a request may be, if there is a limit of the exporter's.
+    pub(super) oversized: usize,
     pub(super) ending: Ending,
     pub(super) client: Client,
 }
@@ -58,12 +61,16 @@ pub(super) struct Client {
     pub(super) when_full: WhenFull,
     /// Bytes of an attribute of each span: with it, some are too many for the queue.
     pub(super) filling: usize,
+    /// Whether requests have as few bytes as they can be told to have.
+    pub(super) small_batches: bool,
 }
 
 /// Requests that are served one after the other, and the pause after them.
 #[derive(Debug)]
 pub(super) struct Burst {
     pub(super) spans: usize,
+    /// Bytes of an attribute of the last one.
+    pub(super) giant: usize,
     pub(super) then: Duration,
 }
 
@@ -108,6 +115,14 @@ pub(super) struct Mix {
     pub(super) closes: u32,
 }
 
+/// What a collector takes, also when all is well.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taste {
+    /// Bytes of the largest request.
+    pub(super) most: usize,
+    pub(super) gzip: bool,
+}
+
 impl Mix {
     pub(super) const OK: Self = Self { partial: 0, refused: 0, broken: 0, cut: 0, closes: 0 };
 }
@@ -124,23 +139,28 @@ pub(super) enum Ending {
 impl Plan {
     pub(super) fn of(seed: u64, transport: Transport) -> Self {
         let mut random = SmallRng::seed_from_u64(seed * 4 + transport as u64);
+        // A handshake takes longer than a whole step would.
+        let pace = if transport.is_tls() { 3 } else { 1 };
         let bursts = std::array::from_fn(|_| {
             let bursts = random.random_range(3..=8);
             let burst = |random: &mut SmallRng| Burst {
                 spans: random.random_range(1..=12),
-                then: milliseconds(random, 1, 12),
+                giant: if random.random_bool(0.2) { GIANT } else { 0 },
+                then: milliseconds(random, 1, 12) * pace,
             };
             (0..bursts).map(|_| burst(&mut random)).collect()
         });
         let steps = random.random_range(3..=6);
-        let mut steps: Vec<_> = (0..steps).map(|_| Step::draw(&mut random)).collect();
+        let mut steps: Vec<_> = (0..steps).map(|_| Step::draw(&mut random, pace)).collect();
         let ending = if random.random_bool(0.85) { Ending::Healed } else { Ending::Abandoned };
         let client = Client::draw(&mut random);
         if client.timeout < LONG {
             let lasts = client.timeout * 3 / 2;
             steps.push(Step { fault: Fault::NoAnswer, mix: Mix::OK, lasts });
         }
-        Self { bursts, steps, ending, client }
+        let oversized = if client.small_batches { random.random_range(0..=2) } else { 0 };
+        let taste = Taste::draw(&mut random);
+        Self { bursts, steps, taste, oversized, ending, client }
     }
 }
 
@@ -148,7 +168,7 @@ impl Client {
     fn draw(random: &mut SmallRng) -> Self {
         let few = |random: &mut SmallRng| random.random_bool(0.15);
         Self {
-            timeout: if few(random) { Duration::from_millis(500) } else { LONG },
+            timeout: if few(random) { Duration::from_secs(2) } else { LONG },
             give_up_after: if random.random_bool(0.3) {
                 milliseconds(random, 1, 100)
             } else {
@@ -157,16 +177,17 @@ impl Client {
             compression: if random.random() { Compression::Gzip } else { Compression::None },
             when_full: if random.random() { WhenFull::DropOldest } else { WhenFull::DropNewest },
             filling: if few(random) { 20_000 } else { 0 },
+            small_batches: random.random(),
         }
     }
 }
 
 impl Step {
-    fn draw(random: &mut SmallRng) -> Self {
+    fn draw(random: &mut SmallRng, pace: u32) -> Self {
         Self {
             fault: Fault::draw(random),
             mix: Mix::draw(random),
-            lasts: milliseconds(random, 2, 20),
+            lasts: milliseconds(random, 2, 20) * pace,
         }
     }
 }
@@ -211,11 +232,26 @@ impl Fault {
 
 impl Mix {
     fn draw(random: &mut SmallRng) -> Self {
-        if random.random_bool(0.3) {
+        if random.random_bool(0.2) {
             return Self::OK;
         }
-        let mut part = || random.random_range(0..=15);
+        let mut part = || random.random_range(0..=20);
         Self { partial: part(), refused: part(), broken: part(), cut: part(), closes: part() }
+    }
+}
+
+impl Taste {
+    fn draw(random: &mut SmallRng) -> Self {
+        let most = match random.random_range(0..20) {
+            // Not one span.
+            0 => 100,
+            // A few.
+            1..=4 => random.random_range(1_000..8_000),
+            // All but the giants.
+            5..=8 => random.random_range(10_000..GIANT),
+            _ => usize::MAX,
+        };
+        Self { most, gzip: random.random_bool(0.7) }
     }
 }
 
@@ -223,5 +259,7 @@ fn milliseconds(random: &mut SmallRng, least: u64, most: u64) -> Duration {
     Duration::from_millis(random.random_range(least..=most))
 }
 
+/// Bytes of a span that is larger than most requests.
+const GIANT: usize = 30_000;
 /// A time that is not expected to pass.
 pub(super) const LONG: Duration = Duration::from_secs(60);

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -17,13 +17,25 @@ use crate::support::fault_proxy::Link;
 pub(super) struct Wire {
     link: Arc<Link>,
     written: Arc<AtomicU64>,
+    /// How long the client waited before it could send anything.
+    handshake: OnceLock<Duration>,
     /// By the number of the request: where its answer ended.
     ends: Mutex<HashMap<u32, u64>>,
 }
 
 impl Wire {
     pub(super) fn new(link: Arc<Link>) -> Arc<Self> {
-        Arc::new(Self { link, written: Arc::default(), ends: Mutex::default() })
+        let (written, ends) = (Arc::default(), Mutex::default());
+        Arc::new(Self { link, written, handshake: OnceLock::new(), ends })
+    }
+
+    /// The TLS handshake is over.
+    pub(super) fn is_ready(&self) {
+        let _ = self.handshake.set(self.link.began.elapsed());
+    }
+
+    pub(super) fn handshake(&self) -> Duration {
+        self.handshake.get().copied().unwrap_or_default()
     }
 
     /// The answer to this request is written from now on.
@@ -79,6 +91,8 @@ pub(super) struct Tap<S> {
     head: Vec<u8>,
     /// Bytes of the frame's payload that are still to come.
     left: usize,
+    /// Streams that end in a record of which the socket has not taken all yet.
+    buffered: Vec<u32>,
 }
 
 /// What is known of where a byte is in the connection.
@@ -92,7 +106,7 @@ pub(super) enum Precision {
 
 impl<S> Tap<S> {
     pub(super) fn new(inner: S, wire: Arc<Wire>, precision: Precision) -> Self {
-        Self { inner, wire, precision, head: Vec::new(), left: 0 }
+        Self { inner, wire, precision, head: Vec::new(), left: 0, buffered: Vec::new() }
     }
 
     /// Reads on, and tells of the streams that end after how many of these bytes they do.
@@ -123,6 +137,22 @@ impl<S> Tap<S> {
             }
         }
         ended
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Tap<S> {
+    /// Waits until the socket has all records in which streams end, and notes where that was.
+    fn poll_settle(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: &mut HashMap<u32, u64>,
+    ) -> Poll<io::Result<()>> {
+        if !self.buffered.is_empty() {
+            ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+            let end = self.wire.written();
+            ends.extend(self.buffered.drain(..).map(|stream| (stream, end)));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -175,20 +205,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         // Whoever asks whether an answer has passed waits until it is known where it ends.
         let wire = Arc::clone(&self.wire);
         let mut ends = wire.ends();
+        // Nothing more before it is known where the last record ended.
+        ready!(self.poll_settle(cx, &mut ends))?;
         let before = wire.written();
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
-        let precision = self.precision;
         for (stream, after) in self.read_along(&bytes[..written]) {
-            let end = match precision {
-                Precision::Byte => before + after as u64,
-                Precision::Record => wire.written(),
-            };
-            ends.insert(stream, end);
+            match self.precision {
+                Precision::Byte => drop(ends.insert(stream, before + after as u64)),
+                Precision::Record => self.buffered.push(stream),
+            }
+        }
+        if let Poll::Ready(Err(error)) = self.poll_settle(cx, &mut ends) {
+            return Poll::Ready(Err(error));
         }
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = Arc::clone(&self.wire);
+        let mut ends = wire.ends();
+        ready!(self.poll_settle(cx, &mut ends))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 

@@ -75,6 +75,7 @@ pub(crate) enum Arrivals {
 
 /// A connection.
 pub(crate) struct Link {
+    pub(crate) began: Instant,
     /// Bytes of answers that the client has been sent, and when there were so many.
     passed: Mutex<Vec<(u64, Instant)>>,
     ended: watch::Sender<Option<End>>,
@@ -89,7 +90,7 @@ impl Link {
     }
 
     fn new() -> Self {
-        Self { passed: Mutex::default(), ended: watch::Sender::new(None) }
+        Self { began: Instant::now(), passed: Mutex::default(), ended: watch::Sender::new(None) }
     }
 
     fn pass(&self, bytes: u64) {
@@ -121,6 +122,15 @@ struct Shared {
 struct Faults {
     requests: Numbered,
     answers: Numbered,
+}
+
+impl Faults {
+    fn of(&self, direction: Direction) -> Numbered {
+        match direction {
+            Direction::Requests => self.requests,
+            Direction::Answers => self.answers,
+        }
+    }
 }
 
 /// A fault, and which of all that were set: the same once more begins anew.
@@ -322,11 +332,7 @@ impl Shared {
         let mut buffer = [0; 16 << 10];
         let mut is_garbage = false;
         loop {
-            let faulty = *faults.borrow_and_update();
-            let Numbered(newest, fault) = match direction {
-                Direction::Requests => faulty.requests,
-                Direction::Answers => faulty.answers,
-            };
+            let Numbered(newest, fault) = faults.borrow_and_update().of(direction);
             if number != newest {
                 (number, count) = (newest, 0);
             }
@@ -386,6 +392,12 @@ impl Shared {
                 let ended = *link.ended.borrow();
                 if let Some(end) = ended {
                     return Err(end);
+                }
+                // Or garbage may have been asked for, of which the client may see nothing but the
+                // garbage if it comes together with what is before it.
+                let newest = faults.borrow().of(direction).1;
+                if newest == (Fault::Garbage { after: 0 }) {
+                    continue;
                 }
                 to.write_all(&buffer[..read]).await.map_err(|_| End::Close)?;
                 if direction == Direction::Answers {
