@@ -98,12 +98,22 @@ fn octets<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 
 fn put_digits(text: &mut [u8], octets: &[u8]) {
     for (pair, octet) in text.chunks_exact_mut(2).zip(octets) {
-        pair[0] = DIGITS[usize::from(octet >> 4)];
-        pair[1] = DIGITS[usize::from(octet & 0x0f)];
+        pair.copy_from_slice(&PAIRS[usize::from(*octet)]);
     }
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The digits of each octet.
+const PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        pairs[octet] = [DIGITS[octet >> 4], DIGITS[octet & 0x0f]];
+        octet += 1;
+    }
+    pairs
+};
 
 /// The value of each digit. The parsers of the standard library also take `+` and uppercase.
 const VALUES: [u8; 256] = {

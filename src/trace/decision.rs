@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::Method;
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceState};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceId, TraceState};
 
 use super::exchange::Exchange;
 use super::head::RequestHead;
@@ -15,9 +15,7 @@ use super::semconv::{Protocol, http};
 use super::server_context::Serving;
 use super::span::{ActiveSpan, Place};
 use super::trust::Trust;
-use crate::context::{
-    BaggageHeader, RANDOM, TraceContext, TraceStateHeader, Traceparent, current, ids,
-};
+use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids};
 use crate::record::Remote;
 use crate::sampling::{self, Asked, RemoteParent, Sampler};
 
@@ -54,11 +52,12 @@ fn traced(
     let mut now = || *started.get_or_insert_with(|| settings.intake.clock().ticks());
 
     let parent_id = parent.as_ref().map(|parent| (parent.context.span_id(), parent.remote));
-    let (inherited, sampled, tracestate) = match parent {
+    let (trace_context, sampled) = match parent {
         None => {
-            let inherited = new_trace(baggage);
-            let tracestate = sampler.records(|| Some(asked(request)), inherited.trace_id());
-            (inherited, tracestate.is_some(), tracestate)
+            let trace_id = ids::new_trace_id();
+            let tracestate = sampler.records(|| Some(asked(request)), trace_id);
+            let sampled = tracestate.is_some();
+            (TraceContext::new(own(trace_id, RANDOM, sampled), tracestate, baggage), sampled)
         }
         Some(Parent { context, remote }) => {
             let mut sampled = context.is_sampled();
@@ -66,15 +65,12 @@ fn traced(
                 settings.intake.refuse_forced();
                 sampled = false;
             }
-            let tracestate = context.tracestate_header();
-            let tracestate = sampling::hand_on(tracestate, context.trace_id(), sampled);
-            (context, sampled, tracestate)
+            let trace_id = context.trace_id();
+            let tracestate = sampling::hand_on(context.tracestate_header(), trace_id, sampled);
+            let own = own(trace_id, context.trace_flags() & RANDOM, sampled);
+            (context.with_traceparent(own).with_tracestate(tracestate), sampled)
         }
     };
-    let mut own = inherited.traceparent();
-    own.span_id = ids::new_span_id();
-    own.flags = (own.flags & RANDOM).with_sampled(sampled);
-    let trace_context = inherited.with_traceparent(own).with_tracestate(tracestate);
     if !sampled {
         return Observation::Unrecorded(
             Serving::Unrecorded,
@@ -118,6 +114,10 @@ struct Parent {
 impl Caller {
     fn of(request: &RequestHead<'_>, trust: RemoteParent) -> Self {
         let current = Context::map_current(|current| {
+            // Asked first: where there is none, as in most requests, that is all to be known.
+            if !current.has_active_span() {
+                return None;
+            }
             let is_remote = current.span().span_context().is_remote();
             let remote = if is_remote { Remote::Yes } else { Remote::No };
             TraceContext::of(current).map(|context| Parent { context, remote })
@@ -178,11 +178,9 @@ fn to_link(context: &TraceContext) -> SpanContext {
     SpanContext::new(trace_id, span_id, context.trace_flags(), true, TraceState::NONE)
 }
 
-/// A trace that starts here. Its span id is still to be drawn.
-fn new_trace(baggage: Option<BaggageHeader>) -> TraceContext {
-    let traceparent =
-        Traceparent { trace_id: ids::new_trace_id(), span_id: SpanId::INVALID, flags: RANDOM };
-    TraceContext::new(traceparent, None::<TraceStateHeader>, baggage)
+/// A new span of this trace.
+fn own(trace_id: TraceId, random: TraceFlags, sampled: bool) -> Traceparent {
+    Traceparent { trace_id, span_id: ids::new_span_id(), flags: random.with_sampled(sampled) }
 }
 
 /// With recording off, what came goes on as it came: the next service is told the caller's own
