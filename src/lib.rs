@@ -51,4 +51,6 @@ pub use trace::TraceInterceptor;
 #[cfg(feature = "tracing")]
 pub use trace::WithTraceIds;
 pub use trace::{ResendCount, ResponseBody, ResponseFuture, Trace, TraceLayer};
+#[cfg(feature = "tonic")]
+pub use tracing_service::NotForwarding;
 pub use tracing_service::{InMemorySpans, StartError, TracingService};

@@ -84,6 +84,8 @@ pub(crate) mod env;
 mod error;
 mod exporter;
 mod exporter_url;
+#[cfg(feature = "tonic")]
+mod forwarding;
 mod limits;
 mod nearest;
 mod node;

@@ -35,7 +35,7 @@ fn secrets_are_in_no_debug_output() {
         #[cfg(feature = "_client")]
         {
             let options = settings.export_options(&variables).unwrap();
-            assert!(!options.headers.is_empty(), "or there is nothing to hide");
+            assert!(!options.requests.headers.is_empty(), "or there is nothing to hide");
             shown.push(format!("{options:#?}"));
         }
         let description = effective.describe(Some(settings), Destination::Exporter);
