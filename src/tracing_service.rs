@@ -5,6 +5,8 @@
 
 #[cfg(feature = "tonic")]
 mod channel;
+#[cfg(feature = "clap")]
+mod command;
 mod describe;
 mod error;
 mod exporter;

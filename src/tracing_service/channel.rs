@@ -145,7 +145,7 @@ impl TracingService {
     /// tracing disabled the channel is dropped.
     ///
     /// The runtime in which this is called is that of the calls, as
-    /// [`start_forwarding`](TracingServiceConfig::start_forwarding#the-runtime) says.
+    /// [`start_forwarding`](TracingServiceConfig::start_forwarding) says.
     ///
     /// # Errors
     ///
