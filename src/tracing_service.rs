@@ -24,6 +24,8 @@ use std::time::Duration;
 use self::channel::Forwarding;
 #[cfg(feature = "tonic")]
 pub use self::channel::NotForwarding;
+#[cfg(feature = "clap")]
+pub(crate) use self::command::{CommandEnd, CommandSpan};
 use self::describe::{warn, warn_without_rate};
 pub use self::error::StartError;
 pub use self::in_memory::InMemorySpans;

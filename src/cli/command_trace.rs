@@ -16,10 +16,8 @@ use tokio::sync::oneshot;
 
 use super::exit::{CommandExit, Exit, Finished, INTERRUPTED};
 use super::interrupt;
-use crate::context::TraceContext;
-use crate::pipeline::Stats;
-use crate::trace::{CommandEnd, CommandSpan};
-use crate::tracing_service::TracingService;
+use crate::tracing_service::{CommandEnd, CommandSpan, TracingService};
+use crate::{Stats, TraceContext};
 
 /// A command that is running, and is traced if that was asked for.
 ///
@@ -310,7 +308,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::Dropped;
+    use crate::Dropped;
 
     #[test]
     fn the_last_line_says_what_was_delivered_and_why_the_rest_was_not() {

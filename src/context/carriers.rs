@@ -48,7 +48,8 @@ impl TraceContext {
 
     /// Lets a child process go on in this trace: sets `TRACEPARENT`, `TRACESTATE` and `BAGGAGE` of
     /// its environment, in place of any that are there or would be inherited. What there is nothing
-    /// to say about is removed.
+    /// to say about is removed. The baggage goes along, whatever client layers do with it: a child
+    /// is run by this program, and not a stranger.
     pub fn set_environment(&self, command: &mut Command) {
         let mut headers = HeaderMap::new();
         self.inject(&mut headers);

@@ -13,7 +13,8 @@ use crate::context::TraceContext;
 use crate::pipeline::Stats;
 #[cfg(feature = "file")]
 use crate::sink::file::FileSink;
-use crate::trace::{CommandSpan, Recording};
+use crate::trace::Recording;
+pub(crate) use crate::trace::{CommandEnd, CommandSpan};
 
 impl TracingServiceConfig {
     /// [`start`](Self::start), for somebody who waits for the program: if spans go to files, that
