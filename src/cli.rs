@@ -147,7 +147,7 @@ impl TraceArgs {
         let exporter = self.exporter.as_deref().filter(|url| !url.is_empty());
         let started = if let Some(url) = exporter {
             let url = parse(url).map_err(|wrong| format!("--trace-exporter: {wrong}"))?;
-            section.to_exporter(url).start_command(service_name)
+            section.exporting_to(url).start_command(service_name)
         } else if !self.trace {
             return Ok(None);
         } else if section.names_exporter() {

@@ -31,7 +31,7 @@ impl TracingServiceConfig {
     /// The same, but spans go there, by default settings: headers and certificates were for
     /// somebody else.
     #[must_use]
-    pub(crate) fn to_exporter(self, url: ExporterUrl) -> Self {
+    pub(crate) fn exporting_to(self, url: ExporterUrl) -> Self {
         Self { exporter_url: Some(url), exporter: Exporter::default(), ..self }
     }
 }

@@ -247,7 +247,6 @@ mod tests {
             headers: HeaderMap::from_iter([(name.clone(), header_value("first").unwrap())]),
             header_files: vec![(name, PathBuf::from("token"))],
             timeout: Duration::from_millis(40),
-            ..RequestOptions::default()
         };
         let headers = Headers::new(&options, "ours", &[]);
         let (answer, answers) = mpsc::channel();
