@@ -85,7 +85,7 @@ fn what_the_environment_says_of_a_collector_is_not_for_a_channel() {
         [
             "exporter_url: none, spans go over a channel of the program's",
             "headers.x-tenant: hidden, in TENANT (configuration)",
-            "timeout: 1.5s (OTEL_EXPORTER_OTLP_TIMEOUT)",
+            "timeout: 1s 500ms (OTEL_EXPORTER_OTLP_TIMEOUT)",
             "OTEL_EXPORTER_OTLP_ENDPOINT is ignored: spans go over a channel of the program's",
             "OTEL_EXPORTER_OTLP_HEADERS is ignored: spans go over a channel of the program's",
             "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION is ignored: spans go over a channel of the program's",
