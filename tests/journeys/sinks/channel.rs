@@ -1,11 +1,13 @@
 //! Spans that go over a channel of the program's, to a server that it talks to anyway.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use futures_util::future::{BoxFuture, pending};
 use http::Version;
+use tokio::net::TcpSocket;
 use tokio::runtime;
 use tonic::body::Body;
 use tonic::transport;
@@ -30,9 +32,11 @@ async fn assert_goes_over_a_channel() {
     let tracing = everything()
         .header("x-tenant", "shop")
         .timeout(Duration::from_secs(60))
-        .start_forwarding("forwarding", channel_to(&collector))
+        .start_forwarding_later("forwarding")
         .unwrap();
+    // Given afterwards, so that they go out in one request.
     let served = serve(&tracing, 3);
+    tracing.set_channel(channel_to(&collector)).unwrap();
     assert_eq!(tracing.flush(LONG).await, settled(3, 0));
     assert_eq!(collector.ids(), ids(&served));
 
@@ -74,7 +78,7 @@ async fn a_current_thread_runtime_that_is_blocked_cannot_drive_its_channel() {
 
 #[tokio::test]
 async fn spans_are_kept_while_the_server_is_gone() {
-    let collector = Collector::start(Script::Ok);
+    let collector = Collector::on(reused("127.0.0.1:0".parse().unwrap()), Script::Ok);
     let address = collector.address();
     let tracing =
         everything().start_forwarding("gone for a while", channel_to(&collector)).unwrap();
@@ -88,13 +92,7 @@ async fn spans_are_kept_while_the_server_is_gone() {
     let stats = tracing.flush(SHORT).await;
     assert_eq!((stats.delivered, stats.pending), (2, 3));
     wait_for_line_async(&log, "trying again").await;
-    let collector = loop {
-        // The port may be taken for a moment.
-        match Collector::listen(address, Script::Ok) {
-            Ok(collector) => break collector,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
+    let collector = Collector::on(reused(address), Script::Ok);
     assert_eq!(tracing.flush(LONG).await, settled(5, 0));
     assert_eq!(collector.ids(), ids(&second));
     assert_eq!(tracing.shutdown(LONG).await, settled(5, 0));
@@ -162,8 +160,9 @@ async fn answers_of_the_server_count_as_those_of_any_collector() {
     ];
     for (script, expected, requests, why) in rows {
         let collector = Collector::start(script);
-        let tracing = everything().start_forwarding("answered", channel_to(&collector)).unwrap();
+        let tracing = everything().start_forwarding_later("answered").unwrap();
         serve(&tracing, 3);
+        tracing.set_channel(channel_to(&collector)).unwrap();
         assert_eq!(tracing.flush(LONG).await, expected, "{why}");
         assert_eq!(collector.received().len(), requests, "{why}");
         assert_eq!(tracing.shutdown(LONG).await, expected, "{why}");
@@ -185,8 +184,8 @@ async fn a_channel_in_layers_will_do_and_does_not_trace_the_exporter() {
         }))
         .service(channel_to(&collector));
     let channel = BoxCloneService::new(channel.map_err(Box::<dyn Error + Send + Sync>::from));
-    tracing.set_channel(channel).unwrap();
     let served = serve(&tracing, 3);
+    tracing.set_channel(channel).unwrap();
     assert_eq!(tracing.flush(LONG).await, settled(3, 0));
     assert_eq!(tracing.shutdown(LONG).await, settled(3, 0), "none of the export");
     assert_eq!(collector.ids(), ids(&served));
@@ -333,8 +332,9 @@ async fn a_channel_that_hangs_breaks_or_panics_costs_no_more_than_the_attempt() 
 
         let collector = Collector::start(Script::Ok);
         tracing.set_channel(channel_to(&collector)).unwrap();
-        assert_eq!(tracing.shutdown(LONG).await.dropped.total(), 0, "{words}");
-        assert_eq!(collector.spans().len(), 3, "{words}");
+        // As often as it takes: on a busy machine, the time of an attempt is short for any channel.
+        assert_eq!(tracing.flush(LONG).await, settled(3, 0), "{words}");
+        assert_eq!(tracing.shutdown(LONG).await, settled(3, 0), "{words}");
     }
 }
 
@@ -402,6 +402,14 @@ fn everything() -> TracingServiceConfig {
 fn channel_to(collector: &Collector) -> transport::Channel {
     let endpoint = transport::Endpoint::from_shared(format!("http://{}", collector.address()));
     endpoint.unwrap().connect_lazy()
+}
+
+/// A socket on an address that connections of a moment ago may still have.
+fn reused(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 /// The stats of a service none of whose spans has gone out.
