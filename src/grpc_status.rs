@@ -14,11 +14,11 @@ use percent_encoding::percent_decode;
 pub(crate) struct GrpcStatus(u8);
 
 impl GrpcStatus {
-    #[cfg(any(feature = "grpc", feature = "metrics"))]
+    #[cfg(any(feature = "_call", feature = "metrics"))]
     pub(crate) const OK: Self = Self(0);
     pub(crate) const CANCELLED: Self = Self(1);
     pub(crate) const UNKNOWN: Self = Self(2);
-    #[cfg(any(feature = "grpc", feature = "metrics"))]
+    #[cfg(any(feature = "_call", feature = "metrics"))]
     pub(crate) const UNIMPLEMENTED: Self = Self(12);
     #[cfg(any(feature = "tonic", feature = "_hyper"))]
     pub(crate) const UNAVAILABLE: Self = Self(14);

@@ -14,9 +14,15 @@
     feature = "opentelemetry-sdk",
     doc = "- [`otel`]: the same for programs that use the OpenTelemetry SDK, or `tracing`."
 )]
+#![cfg_attr(
+    feature = "clap",
+    doc = "- [`cli`]: `--trace` for command-line tools, and how their spans get out."
+)]
 //! - [`TracingService`]: starting, flushing, shutting down, and the spans of a test.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "clap")]
+pub mod cli;
 pub mod config;
 pub mod context;
 mod grpc_status;
@@ -33,6 +39,8 @@ pub use opentelemetry;
 #[cfg(feature = "opentelemetry-sdk")]
 pub use opentelemetry_sdk;
 
+#[cfg(feature = "clap")]
+pub use cli::{CommandTrace, TraceArgs};
 pub use config::{
     ConfigError, Description, ExporterUrl, LimitsConfig, ParseExporterUrlError, QueueConfig,
     RetryConfig, TracingServiceConfig,
@@ -51,4 +59,6 @@ pub use trace::TraceInterceptor;
 #[cfg(feature = "tracing")]
 pub use trace::WithTraceIds;
 pub use trace::{ResendCount, ResponseBody, ResponseFuture, Trace, TraceLayer};
+#[cfg(feature = "tonic")]
+pub use tracing_service::NotForwarding;
 pub use tracing_service::{InMemorySpans, StartError, TracingService};

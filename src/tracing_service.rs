@@ -3,6 +3,10 @@
 //! The one place that knows all rooms: configuration becomes a sink, a pipeline and the settings
 //! of layers here.
 
+#[cfg(feature = "tonic")]
+mod channel;
+#[cfg(feature = "clap")]
+mod command;
 mod describe;
 mod error;
 mod exporter;
@@ -16,7 +20,13 @@ mod sdk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::describe::warn;
+#[cfg(feature = "tonic")]
+use self::channel::Forwarding;
+#[cfg(feature = "tonic")]
+pub use self::channel::NotForwarding;
+#[cfg(feature = "clap")]
+pub(crate) use self::command::{CommandEnd, CommandSpan};
+use self::describe::{warn, warn_without_rate};
 pub use self::error::StartError;
 pub use self::in_memory::InMemorySpans;
 #[cfg(feature = "metrics")]
@@ -52,6 +62,8 @@ pub struct TracingService {
     limits: SpanLimits,
     response_header: ResponseHeader,
     description: Description,
+    #[cfg(feature = "tonic")]
+    forwarding: Forwarding,
     /// Absent when tracing is disabled.
     #[cfg(feature = "metrics")]
     components: Option<Components>,
@@ -101,12 +113,7 @@ impl TracingServiceConfig {
             return Ok(TracingService::disabled(effective.describe(None, Destination::Exporter)));
         };
         let sink = exporter::sink(&effective, settings, variables)?;
-        if settings.rate_is_missing() {
-            pipeline::warn(format_args!(
-                "tracing is enabled without sampling_rate_per_million: no trace that starts here \
-                 will be recorded, only requests whose caller has sampled them",
-            ));
-        }
+        warn_without_rate(settings);
         let options = settings.pipeline_options();
         TracingService::run(&effective, settings, Destination::Exporter, sink, options)
     }
@@ -125,6 +132,8 @@ impl TracingService {
             limits: SpanLimits::default(),
             response_header: ResponseHeader::Off,
             description,
+            #[cfg(feature = "tonic")]
+            forwarding: Forwarding::No,
             #[cfg(feature = "metrics")]
             components: None,
             #[cfg(feature = "opentelemetry-sdk")]
@@ -160,6 +169,8 @@ impl TracingService {
             limits: settings.span_limits(),
             response_header: settings.response_header(),
             description: effective.describe(Some(settings), destination),
+            #[cfg(feature = "tonic")]
+            forwarding: Forwarding::No,
             #[cfg(feature = "metrics")]
             components: Some(Components::start(settings, destination)),
             #[cfg(feature = "opentelemetry-sdk")]

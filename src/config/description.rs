@@ -38,6 +38,9 @@ pub(crate) enum Destination {
     Exporter,
     /// To a test, whatever exporter is configured.
     Memory,
+    /// Over a channel of the program's.
+    #[cfg(feature = "tonic")]
+    Channel,
 }
 
 impl fmt::Display for Description {
@@ -67,6 +70,13 @@ impl Effective {
                 match destination {
                     Destination::Exporter => {
                         lines.exporter(settings);
+                        lines.pipeline(settings);
+                    }
+                    #[cfg(feature = "tonic")]
+                    Destination::Channel => {
+                        lines.line("exporter_url: none, spans go over a channel of the program's");
+                        lines.headers();
+                        lines.timeout();
                         lines.pipeline(settings);
                     }
                     // Which has a pipeline of its own.
@@ -132,7 +142,17 @@ impl<'a> Lines<'a> {
         } else {
             self.line("encrypted: no");
         }
-        for Header { name, value } in &exporter.headers {
+        self.headers();
+        let compression = exporter.compression.unwrap_or_default();
+        let compression = written(compression, &Compression::WORDS);
+        self.put("compression", exporter.compression.is_some(), compression);
+        self.timeout();
+        let connecting = exporter.connecting().show();
+        self.put("connect_timeout", exporter.connect_timeout.is_some(), connecting);
+    }
+
+    fn headers(&mut self) {
+        for Header { name, value } in &self.config().exporter.headers {
             let key = format!("headers.{name}");
             let source = self.effective.sources.of("headers", true);
             match value {
@@ -146,12 +166,11 @@ impl<'a> Lines<'a> {
                 }
             }
         }
-        let compression = exporter.compression.unwrap_or_default();
-        let compression = written(compression, &Compression::WORDS);
-        self.put("compression", exporter.compression.is_some(), compression);
+    }
+
+    fn timeout(&mut self) {
+        let exporter = &self.config().exporter;
         self.put("timeout", exporter.timeout.is_some(), exporter.attempt().show());
-        let connecting = exporter.connecting().show();
-        self.put("connect_timeout", exporter.connect_timeout.is_some(), connecting);
     }
 
     fn pipeline(&mut self, settings: Settings<'_>) {

@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[cfg(feature = "_client")]
+#[cfg(feature = "_requests")]
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-#[cfg(feature = "_client")]
+#[cfg(feature = "_requests")]
 use super::{ConfigError, Problem, env::Variables, section};
 use super::{LimitsConfig, QueueConfig, RetryConfig, TracingServiceConfig};
 use crate::sink::{self, Compression, KeyPair};
-#[cfg(feature = "_client")]
+#[cfg(feature = "_requests")]
 use crate::sink::{header_value, read_header_value};
 
 /// What is written of the exporter; `None` is left out.
@@ -110,7 +110,7 @@ impl Exporter {
     /// # Errors
     ///
     /// All values that cannot be had, in words that quote none.
-    #[cfg(feature = "_client")]
+    #[cfg(feature = "_requests")]
     pub(super) fn read_headers(&self, variables: Variables<'_>) -> Result<HeaderMap, ConfigError> {
         let mut map = HeaderMap::with_capacity(self.headers.len());
         let mut problems = Vec::new();
@@ -126,7 +126,7 @@ impl Exporter {
     }
 
     /// The headers whose values are in files.
-    #[cfg(feature = "_client")]
+    #[cfg(feature = "_requests")]
     pub(super) fn header_files(&self) -> Vec<(HeaderName, PathBuf)> {
         let file = |header: &Header| match &header.value {
             HeaderSource::File(file) => {
@@ -138,7 +138,7 @@ impl Exporter {
     }
 }
 
-#[cfg(feature = "_client")]
+#[cfg(feature = "_requests")]
 impl HeaderSource {
     fn read(&self, variables: Variables<'_>) -> Result<HeaderValue, String> {
         match self {

@@ -75,6 +75,8 @@ use crate::context::{Network, ResponseHeader};
 use crate::record::Capture;
 use crate::sampling::{RemoteParent, SamplingRule};
 
+#[cfg(feature = "clap")]
+mod command;
 mod contradictions;
 mod description;
 #[cfg(feature = "yaml")]
@@ -84,6 +86,8 @@ pub(crate) mod env;
 mod error;
 mod exporter;
 mod exporter_url;
+#[cfg(feature = "tonic")]
+mod forwarding;
 mod limits;
 mod nearest;
 mod node;
@@ -100,6 +104,8 @@ pub(crate) use self::exporter_url::Target;
 pub use self::exporter_url::{ExporterUrl, ParseExporterUrlError};
 pub use self::limits::LimitsConfig;
 pub use self::queue::{QueueConfig, RetryConfig};
+#[cfg(feature = "clap")]
+pub(crate) use self::section::is_no;
 pub(crate) use self::settings::Settings;
 
 /// The `tracing_service` section: whether spans are recorded, which, and where they go.

@@ -199,6 +199,12 @@ fn contradiction(fields: &[Field<'_>], key: &str, message: String) -> Problem {
     Problem::new(position, path, message)
 }
 
+/// Whether a word switches off, for all who are asked that.
+#[cfg(feature = "clap")]
+pub(crate) fn is_no(word: &str) -> bool {
+    OFF.iter().any(|off| off.eq_ignore_ascii_case(word))
+}
+
 /// The path of a key of the section.
 pub(super) fn path(key: &str) -> String {
     format!("{NAME}.{key}")

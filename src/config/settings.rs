@@ -9,6 +9,8 @@ use crate::context::{Network, ResponseHeader};
 use crate::pipeline::{BatchLimits, PipelineOptions, RetryPolicy};
 use crate::record::{Capture, SpanLimits};
 use crate::sampling::{RemoteParent, Sampling, SamplingRate, SamplingRule};
+#[cfg(feature = "_requests")]
+use crate::sink::RequestOptions;
 #[cfg(feature = "_client")]
 use crate::sink::{ExportOptions, TlsOptions};
 
@@ -165,12 +167,30 @@ impl<'a> Settings<'a> {
         self.config.limits.limits()
     }
 
-    /// What the network exporters are told. Reads the files and variables with the values of
-    /// headers.
+    /// What requests say, and how long they may take. Reads the files and variables with the values
+    /// of headers.
     ///
     /// # Errors
     ///
     /// All values of headers that cannot be had, in words that quote none.
+    #[cfg(feature = "_requests")]
+    pub(crate) fn request_options(
+        self,
+        variables: env::Variables<'_>,
+    ) -> Result<RequestOptions, ConfigError> {
+        let exporter = &self.config.exporter;
+        Ok(RequestOptions {
+            headers: exporter.read_headers(variables)?,
+            header_files: exporter.header_files(),
+            timeout: exporter.attempt(),
+        })
+    }
+
+    /// What the exporters with a connection of their own are told.
+    ///
+    /// # Errors
+    ///
+    /// As [`request_options`](Self::request_options).
     #[cfg(feature = "_client")]
     pub(crate) fn export_options(
         self,
@@ -178,10 +198,8 @@ impl<'a> Settings<'a> {
     ) -> Result<ExportOptions, ConfigError> {
         let exporter = &self.config.exporter;
         Ok(ExportOptions {
-            headers: exporter.read_headers(variables)?,
-            header_files: exporter.header_files(),
+            requests: self.request_options(variables)?,
             compression: exporter.compression.unwrap_or_default(),
-            timeout: exporter.attempt(),
             connect_timeout: exporter.connecting(),
             tls: self.uses_tls().then(|| TlsOptions {
                 ca_certs: exporter.ca_certs.clone(),

@@ -150,15 +150,19 @@ fn settings_of_requests_fill_in_what_is_left_out() {
         .timeout(Duration::from_secs(2))
         .server_name("::1");
     let found = options(&config).unwrap();
-    let pairs: Vec<_> =
-        found.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let pairs: Vec<_> = found
+        .requests
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect();
     let expected: [(&str, &[u8]); 3] =
         [("x-b", b"2"), ("x-a", b"3"), ("authorization", b"hunter2")];
     assert_eq!(pairs, expected, "the later one of a name stands");
-    assert!(found.headers.values().all(HeaderValue::is_sensitive));
+    assert!(found.requests.headers.values().all(HeaderValue::is_sensitive));
     assert!(!format!("{found:?}").contains("hunter2"));
     assert_eq!(found.compression, Compression::Gzip);
-    assert_eq!(found.timeout, Duration::from_secs(2));
+    assert_eq!(found.requests.timeout, Duration::from_secs(2));
     assert_eq!(found.connect_timeout, Duration::from_secs(2), "no longer than the whole");
     let tls = TlsOptions {
         system_roots: true,

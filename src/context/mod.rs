@@ -30,6 +30,11 @@
 //! `tracestate` and `baggage` travel as the text that came, copied once from the request, whose
 //! memory they would otherwise hold on to.
 //!
+//! # From process to process
+//!
+//! [`TraceContext::from_environment`] reads the environment variables `TRACEPARENT`, `TRACESTATE`
+//! and `BAGGAGE` by the same rules, and [`TraceContext::pass_to`] sets them for a child.
+//!
 //! # Inside the process
 //!
 //! [`TraceContext::current`] is what the OpenTelemetry `Context` of this moment would send, spans
@@ -50,6 +55,7 @@ use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 mod authority;
 mod baggage;
 mod carried;
+mod carriers;
 pub(crate) mod current;
 mod forwarded;
 pub(crate) mod ids;

@@ -219,7 +219,7 @@ impl Batch {
     }
 
     /// The whole batch as one OTLP `ExportTraceServiceRequest`, in pieces.
-    #[cfg(any(feature = "_client", test))]
+    #[cfg(any(feature = "_requests", test))]
     pub(crate) fn request(&self) -> VecDeque<Bytes> {
         let mut pieces = VecDeque::with_capacity(self.parts.len() + 1);
         pieces.push_back(self.envelope(self.len).into());

@@ -66,6 +66,18 @@ impl Dropped {
             + self.shutdown
             + self.panicked
     }
+
+    /// In words, with the count of each.
+    pub(crate) fn reasons(&self) -> [(&'static str, u64); 6] {
+        [
+            ("queue full", self.queue_full),
+            ("too large", self.too_large),
+            ("export failed", self.failed),
+            ("retries exhausted", self.retries_exhausted),
+            ("shut down", self.shutdown),
+            ("exporter panicked", self.panicked),
+        ]
+    }
 }
 
 impl fmt::Display for Stats {
@@ -74,16 +86,8 @@ impl fmt::Display for Stats {
         let total = dropped.total();
         write!(f, "spans: accepted {accepted}, delivered {delivered}, rejected {rejected}, ")?;
         write!(f, "dropped {total}")?;
-        let reasons = [
-            ("queue full", dropped.queue_full),
-            ("too large", dropped.too_large),
-            ("export failed", dropped.failed),
-            ("retries exhausted", dropped.retries_exhausted),
-            ("shut down", dropped.shutdown),
-            ("exporter panicked", dropped.panicked),
-        ];
         let mut separator = " (";
-        for (reason, count) in reasons.into_iter().filter(|(_, count)| *count > 0) {
+        for (reason, count) in dropped.reasons().into_iter().filter(|(_, count)| *count > 0) {
             write!(f, "{separator}{reason} {count}")?;
             separator = ", ";
         }

@@ -36,7 +36,7 @@ pub(crate) use ledger::Offered;
 pub use ledger::{Dropped, Stats};
 pub use options::WhenFull;
 pub(crate) use options::{PipelineOptions, RetryPolicy};
-#[cfg(feature = "_client")]
+#[cfg(feature = "_requests")]
 pub(crate) use outcome::Then;
 pub(crate) use outcome::{Failure, Outcome, Sink};
 #[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
@@ -78,6 +78,12 @@ impl Pipeline {
     /// Ends the hold, if there is one: who the spans are from is known now.
     pub(crate) fn release(&self) {
         let _ = self.commands.send(Command::Release);
+    }
+
+    /// The sink may have become ready.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn look_at_sink(&self) {
+        let _ = self.commands.send(Command::Look);
     }
 
     /// Waits until all that has ended before the call is settled, or the deadline has passed.

@@ -17,6 +17,12 @@ pub(crate) trait Sink: Send + Sync {
         usize::MAX
     }
 
+    /// Whether there is a way out already. While there is none, nothing is exported but at a
+    /// shutdown; the pipeline is [told](super::Pipeline::look_at_sink) when that changes.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     fn export<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
     /// Where the spans go, as the operator wrote it.
@@ -46,7 +52,7 @@ pub(crate) struct Failure {
 /// What may still be tried with a batch that could not be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
-    not(any(feature = "_client", test)),
+    not(any(feature = "_requests", test)),
     expect(dead_code, reason = "only a peer can find a request too large, or be away")
 )]
 pub(crate) enum Then {
@@ -65,13 +71,13 @@ impl Failure {
     }
 
     /// One that may pass.
-    #[cfg(any(feature = "_client", feature = "file", test))]
+    #[cfg(any(feature = "_requests", feature = "file", test))]
     pub(crate) fn for_now(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), then: Then::TryAgain { asked: None } }
     }
 
     /// More at once than the peer takes.
-    #[cfg(any(feature = "grpc", test))]
+    #[cfg(any(feature = "_call", test))]
     pub(crate) fn too_large(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), then: Then::Split }
     }

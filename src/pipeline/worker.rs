@@ -5,7 +5,7 @@
 //! [`Outbox`](outbox::Outbox) and goes out again; nothing in the loop waits for it. A panic in a
 //! sink ends the exports that are under way, each of which is counted, and the loop goes on.
 //!
-//! While it is not known yet who the spans are from, the loop turns and nothing is exported: what
+//! While it is not known yet who the spans are from, or where they go, the loop turns and nothing is exported: what
 //! ends is held in the queue, within the budget that it always has.
 
 mod drain;
@@ -39,6 +39,9 @@ use super::report::Report;
 #[derive(Debug)]
 pub(super) enum Command {
     Release,
+    /// At the sink, which may have become ready.
+    #[cfg(feature = "tonic")]
+    Look,
     Flush(Drain),
     Shutdown(Drain),
 }
@@ -54,6 +57,8 @@ pub(super) struct Worker {
     outbox: Outbox,
     /// Until when nothing is exported. As it is not one of `run` either, a panic shortens nothing.
     hold: Option<Instant>,
+    /// Whether a shutdown was asked for: then nothing is waited for any more.
+    closing: bool,
     report: Report,
     /// Here so that a panic lets nobody down. The last field: when the worker is dropped, they are
     /// told after its spans have their place in the ledger.
@@ -77,6 +82,7 @@ impl Worker {
             commands,
             outbox: Outbox::new(&options),
             hold,
+            closing: false,
             report: Report::new(&options),
             waiting: Vec::new(),
         }
@@ -135,7 +141,7 @@ impl Worker {
                 }
                 () = overdue, if deadline.is_some() => {}
                 // What is held grows in its buffers, and not into a chunk for each second.
-                _ = seal.tick(), if self.hold.is_none() => self.intake.seal_all(),
+                _ = seal.tick(), if self.may_export() => self.intake.seal_all(),
                 _ = look.tick() => {
                     self.intake.clock().synchronize();
                     self.report.looked_at(self.sink.target(), &self.intake.stats());
@@ -193,7 +199,7 @@ impl Worker {
 
     fn start_exports(&mut self, exports: &mut Exports) {
         let now = Instant::now();
-        while self.hold.is_none()
+        while self.may_export()
             && exports.len() < self.concurrency
             && let Some(export) = self.outbox.next(now, exports.is_probing())
         {
@@ -201,9 +207,14 @@ impl Worker {
         }
     }
 
+    /// Whether it is known who the spans are from, and there is somewhere for them to go.
+    fn may_export(&self) -> bool {
+        self.hold.is_none() && (self.closing || self.sink.is_ready())
+    }
+
     /// When there is an export to start although nothing else happens.
     fn next_export_at(&self, exports: &Exports) -> Option<Instant> {
-        let may_start = self.hold.is_none() && exports.len() < self.concurrency;
+        let may_start = self.may_export() && exports.len() < self.concurrency;
         if may_start { self.outbox.next_at(exports.is_probing()) } else { None }
     }
 
@@ -211,6 +222,8 @@ impl Worker {
         let now = Instant::now();
         let (drain, ends_worker) = match command {
             Command::Release => return self.release(),
+            #[cfg(feature = "tonic")]
+            Command::Look => return self.intake.seal_all(),
             Command::Flush(drain) => {
                 self.intake.seal_all();
                 self.outbox.hurry(now);
@@ -221,6 +234,7 @@ impl Worker {
                 self.outbox.close(now);
                 // There is no later: what is known by now must do.
                 self.hold = None;
+                self.closing = true;
                 (drain, true)
             }
         };

@@ -155,7 +155,7 @@ fn tcp(options: &ExportOptions) -> HttpConnector {
     tcp.set_keepalive(Some(KEEPALIVE));
     // What is sent and not confirmed for as long as an attempt may take is sent to nobody.
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    tcp.set_tcp_user_timeout(Some(options.timeout));
+    tcp.set_tcp_user_timeout(Some(options.requests.timeout));
     tcp
 }
 

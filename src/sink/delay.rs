@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::exchange::may_pass;
+use super::answer::may_pass;
 use crate::pipeline::Then;
 
 /// What OTLP/HTTP says of a status. A proxy in front of a gRPC server is believed in the same.

@@ -1,25 +1,18 @@
 //! One request and its answer, bounded in time and memory.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::error::Error;
-use std::fmt::Write as _;
-use std::future::poll_fn;
 use std::iter::successors;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use http::uri::Scheme;
-use http::{Extensions, HeaderMap, Request, StatusCode, Uri};
-use http_body::{Body, Frame, SizeHint};
+use http::{Extensions, Request, Uri};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+use super::answer::{Answer, MAX_ANSWER, Pieces, explain};
 use super::connect::{ConnectError, Connector};
 use super::error::SinkError;
 use super::options::ExportOptions;
@@ -70,15 +63,6 @@ pub(super) enum Version {
     Http2,
 }
 
-/// A whole answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-    pub(super) trailers: Option<HeaderMap>,
-}
-
 /// A client for the collector of this URI.
 ///
 /// # Errors
@@ -100,7 +84,7 @@ pub(super) fn client(
         Version::Http2 => builder
             .http2_only(true)
             .http2_max_header_list_size(MAX_ANSWER as u32)
-            .http2_keep_alive_interval(options.timeout.max(PING))
+            .http2_keep_alive_interval(options.requests.timeout.max(PING))
             .http2_keep_alive_timeout(PONG)
             .http2_keep_alive_while_idle(true),
     };
@@ -112,7 +96,7 @@ pub(super) fn client(
         current: Mutex::new((0, builder.build(connector.clone()))),
         connector,
         builder,
-        timeout: options.timeout,
+        timeout: options.requests.timeout,
         unconnected: Mutex::default(),
     })
 }
@@ -185,100 +169,13 @@ async fn attempt(client: &HttpClient, request: Request<Pieces>) -> Result<Answer
             client.unconnected().clone().unwrap_or_else(|| explain(&error))
         })
     })?;
-    let (head, body) = response.into_parts();
-    let mut answer =
-        Answer { status: head.status, headers: head.headers, body: Vec::new(), trailers: None };
-    let mut body = pin!(body);
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Failure::for_now(explain(&error)))?;
-        match frame.into_data() {
-            Ok(data) => {
-                if answer.body.len() + data.len() > MAX_ANSWER {
-                    let reason = format!("the answer is larger than {MAX_ANSWER} bytes");
-                    let failure =
-                        if may_pass(head.status) { Failure::for_now } else { Failure::for_good };
-                    return Err(failure(reason));
-                }
-                answer.body.extend_from_slice(&data);
-            }
-            Err(frame) => answer.trailers = frame.into_trailers().ok(),
-        }
-    }
-    Ok(answer)
+    Answer::read(response).await
 }
 
 fn cause<E: Error + 'static>(error: &dyn Error) -> Option<&E> {
     successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether the same request may be answered well later (OTLP, "Failures"; for gRPC, "HTTP to gRPC
-/// Status Code Mapping").
-pub(super) fn may_pass(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 502 | 503 | 504)
-}
-
-/// An error with its causes, each said once: hyper's own words are few.
-fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// What a peer says, short enough for a log line and on one line.
-pub(super) fn quote(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let mut quoted: String =
-        text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        quoted.push('…');
-    }
-    quoted
-}
-
-/// A request body of ready buffers.
-#[derive(Debug)]
-pub(super) struct Pieces {
-    pieces: VecDeque<Bytes>,
-    left: u64,
-}
-
-impl Pieces {
-    pub(super) fn new(pieces: VecDeque<Bytes>) -> Self {
-        let left = pieces.iter().map(|piece| piece.remaining() as u64).sum();
-        Self { pieces, left }
-    }
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.pop_front();
-        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
-pub(super) const USER_AGENT: &str = concat!("tower-otlp/", env!("CARGO_PKG_VERSION"), " (Rust)");
 /// Idle connections are not kept for longer: what lies between may have forgotten them.
 const IDLE: Duration = Duration::from_secs(30);
 /// A connection that is silent for so long is asked whether it is still there, also while it is
@@ -289,8 +186,6 @@ const PING: Duration = Duration::from_secs(10);
 /// How long the answer may take.
 #[cfg(feature = "grpc")]
 const PONG: Duration = Duration::from_secs(5);
-/// An OTLP answer is a few bytes; one with an error, a few hundred.
-const MAX_ANSWER: usize = 64 << 10;
 
 #[cfg(all(test, feature = "grpc"))]
 mod tests;

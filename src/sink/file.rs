@@ -58,6 +58,12 @@ impl FileSink {
             Writer { directory, limit, open: None, json: JsonWriter::default(), lines: Vec::new() };
         Self { writer: Arc::new(Mutex::new(writer)), target }
     }
+
+    /// Makes a file in the directory, and removes it.
+    #[cfg(feature = "clap")]
+    pub(crate) fn try_out(directory: &Path) -> Result<(), Failure> {
+        create(directory)?.undo().map_err(|error| cannot("remove", directory, &error))
+    }
 }
 
 impl Sink for FileSink {

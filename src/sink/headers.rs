@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use super::header_value::header_value;
-use super::options::ExportOptions;
+use super::options::RequestOptions;
 use crate::pipeline::warn;
 
 /// The headers of all requests of a sink. Values from files follow the files.
@@ -43,7 +43,7 @@ struct HeaderFile {
 impl Headers {
     /// Those of the operator, and over them the protocol's.
     pub(super) fn new(
-        options: &ExportOptions,
+        options: &RequestOptions,
         user_agent: &'static str,
         protocol: &[(HeaderName, &'static str)],
     ) -> Self {
@@ -203,14 +203,14 @@ mod tests {
         let file = directory.path().join("token");
         let value = |text: &str| header_value(text).unwrap();
         let name = HeaderName::from_static("authorization");
-        let options = ExportOptions {
+        let options = RequestOptions {
             headers: HeaderMap::from_iter([
                 (name.clone(), value("first")),
                 (header::USER_AGENT, value("mine")),
                 (header::CONTENT_TYPE, value("theirs")),
             ]),
             header_files: vec![(name, file.clone())],
-            ..ExportOptions::default()
+            ..RequestOptions::default()
         };
         let headers = Headers::new(&options, "ours", &[(header::CONTENT_TYPE, "protocol")]);
         let expected = |token: &str| {
@@ -243,11 +243,10 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_hangs_keeps_one_reader_and_no_request() {
         let name = HeaderName::from_static("authorization");
-        let options = ExportOptions {
+        let options = RequestOptions {
             headers: HeaderMap::from_iter([(name.clone(), header_value("first").unwrap())]),
             header_files: vec![(name, PathBuf::from("token"))],
             timeout: Duration::from_millis(40),
-            ..ExportOptions::default()
         };
         let headers = Headers::new(&options, "ours", &[]);
         let (answer, answers) = mpsc::channel();

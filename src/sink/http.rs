@@ -7,11 +7,10 @@ use std::pin::Pin;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
+use super::answer::{Answer, Pieces, USER_AGENT, quote};
 use super::compress::Compressor;
 use super::error::SinkError;
-use super::exchange::{
-    Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote, scheme,
-};
+use super::exchange::{HttpClient, Version, client, exchange, scheme};
 use super::headers::Headers;
 use super::options::ExportOptions;
 use super::{delay, partial, proxy};
@@ -47,7 +46,11 @@ impl HttpSink {
         Ok(Self {
             client: client(Version::Http1, &uri, options)?,
             uri,
-            headers: Headers::new(options, USER_AGENT, &[(header::CONTENT_TYPE, PROTOBUF)]),
+            headers: Headers::new(
+                &options.requests,
+                USER_AGENT,
+                &[(header::CONTENT_TYPE, PROTOBUF)],
+            ),
             compressor: Compressor::new(options.compression),
             target,
         })

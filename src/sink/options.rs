@@ -3,21 +3,44 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[cfg(feature = "_client")]
+#[cfg(feature = "_requests")]
 use http::{HeaderMap, HeaderName};
 
-/// What both network exporters are told.
-#[cfg(feature = "_client")]
+/// What requests say, and how long they may take, over whatever connection.
+#[cfg(feature = "_requests")]
 #[derive(Clone, Debug)]
-pub(crate) struct ExportOptions {
+pub(crate) struct RequestOptions {
     /// Sent with each request, beside those of the protocol. Their values are marked sensitive.
     pub(crate) headers: HeaderMap,
     /// Where the values of some of them are, which may change.
     pub(crate) header_files: Vec<(HeaderName, PathBuf)>,
-    pub(crate) compression: Compression,
     /// Time for a whole attempt: name look-up, connecting, sending and the answer.
     pub(crate) timeout: Duration,
-    /// Time for a connection, within `timeout`.
+}
+
+#[cfg(feature = "_requests")]
+impl RequestOptions {
+    /// How long a request waits for files that are read again. A disk that hangs stops no export,
+    /// however little time there is for one.
+    pub(super) fn patience(&self) -> Duration {
+        (self.timeout / 4).min(PATIENCE)
+    }
+}
+
+#[cfg(feature = "_requests")]
+impl Default for RequestOptions {
+    fn default() -> Self {
+        Self { headers: HeaderMap::new(), header_files: Vec::new(), timeout: TIMEOUT }
+    }
+}
+
+/// What the exporters with a connection of their own are told.
+#[cfg(feature = "_client")]
+#[derive(Clone, Debug)]
+pub(crate) struct ExportOptions {
+    pub(crate) requests: RequestOptions,
+    pub(crate) compression: Compression,
+    /// Time for a connection, within that for the attempt.
     pub(crate) connect_timeout: Duration,
     /// `None` is plaintext.
     pub(crate) tls: Option<TlsOptions>,
@@ -27,10 +50,9 @@ pub(crate) struct ExportOptions {
 
 #[cfg(feature = "_client")]
 impl ExportOptions {
-    /// How long a request, or a connection, waits for files that are read again. A disk that hangs
-    /// stops no export, however little time there is for one.
+    /// [`RequestOptions::patience`] of a connection.
     pub(crate) fn patience(&self) -> Duration {
-        (self.timeout.min(self.connect_timeout) / 4).min(PATIENCE)
+        self.requests.patience().min(self.connect_timeout / 4)
     }
 }
 
@@ -38,10 +60,8 @@ impl ExportOptions {
 impl Default for ExportOptions {
     fn default() -> Self {
         Self {
-            headers: HeaderMap::new(),
-            header_files: Vec::new(),
+            requests: RequestOptions::default(),
             compression: Compression::None,
-            timeout: TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             tls: None,
             unix_socket: None,
@@ -93,5 +113,5 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest wait for files.
-#[cfg(feature = "_client")]
+#[cfg(feature = "_requests")]
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! OTLP's partial success: what a backend did not take of a request that it answered well.
 
-use super::exchange::quote;
+use super::answer::quote;
 use crate::pipeline::Outcome;
 use crate::record::walk::{Fields, Malformed, Value};
 

@@ -5,7 +5,7 @@
 
 use http::StatusCode;
 
-use super::exchange::Answer;
+use super::answer::Answer;
 use crate::pipeline::Then;
 
 /// The reason for this answer, in the words that a refusal in the handshake has, if it is one.

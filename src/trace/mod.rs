@@ -325,6 +325,8 @@
 
 mod body;
 mod cause;
+#[cfg(feature = "clap")]
+mod command;
 mod decision;
 mod exchange;
 pub mod filter;
@@ -352,6 +354,8 @@ mod span;
 mod trust;
 
 pub use body::ResponseBody;
+#[cfg(feature = "clap")]
+pub(crate) use command::{CommandEnd, CommandSpan};
 pub use future::ResponseFuture;
 pub use head::RequestHead;
 pub(crate) use hooks::Hooks;

@@ -1,7 +1,7 @@
 //! What counts, for the operator.
 
 use super::TracingService;
-use crate::config::{Description, Effective};
+use crate::config::{Description, Effective, Settings};
 use crate::pipeline;
 
 impl TracingService {
@@ -24,6 +24,16 @@ impl TracingService {
     #[must_use]
     pub fn describe(&self) -> Description {
         self.description.clone()
+    }
+}
+
+/// Tells that no trace begins here, where that may be a slip.
+pub(super) fn warn_without_rate(settings: Settings<'_>) {
+    if settings.rate_is_missing() {
+        pipeline::warn(format_args!(
+            "tracing is enabled without sampling_rate_per_million: no trace that starts here will \
+             be recorded, only requests whose caller has sampled them",
+        ));
     }
 }
 

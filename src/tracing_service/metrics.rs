@@ -118,6 +118,8 @@ impl Components {
     pub(super) fn start(settings: Settings<'_>, destination: Destination) -> Self {
         let mut exporter = match destination {
             Destination::Memory => IN_MEMORY.start(),
+            #[cfg(feature = "tonic")]
+            Destination::Channel => GRPC.start(),
             Destination::Exporter => match settings.exporter_url().target() {
                 Target::Grpc { .. } | Target::GrpcUnix { .. } => GRPC.start(),
                 Target::Http { .. } | Target::HttpUnix { .. } => HTTP.start(),

@@ -35,7 +35,7 @@ fn secrets_are_in_no_debug_output() {
         #[cfg(feature = "_client")]
         {
             let options = settings.export_options(&variables).unwrap();
-            assert!(!options.headers.is_empty(), "or there is nothing to hide");
+            assert!(!options.requests.headers.is_empty(), "or there is nothing to hide");
             shown.push(format!("{options:#?}"));
         }
         let description = effective.describe(Some(settings), Destination::Exporter);
@@ -50,6 +50,49 @@ fn secrets_are_in_no_debug_output() {
     for text in shown {
         assert!(!text.contains(SECRET), "{text}");
     }
+}
+
+#[cfg(feature = "tonic")]
+#[test]
+fn what_the_environment_says_of_a_collector_is_not_for_a_channel() {
+    const SECRET: &str = "hunter2";
+    let variables = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_HEADERS" => Some(format!("api-key={SECRET}").into()),
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("https://collector".into()),
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION" => Some("gzip".into()),
+        "OTEL_EXPORTER_OTLP_INSECURE" => Some("".into()),
+        "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("1500".into()),
+        "TENANT" => Some(SECRET.into()),
+        _ => None,
+    };
+    let config = TracingServiceConfig::from_env().header_from_env("x-tenant", "TENANT");
+    let effective = config.clone().with_environment_over_channel(&variables, "tool").unwrap();
+    let settings = effective.check().unwrap().unwrap();
+    let options = settings.request_options(&variables).unwrap();
+    assert_eq!(options.headers.keys().collect::<Vec<_>>(), ["x-tenant"]);
+    assert_eq!(options.timeout, Duration::from_millis(1500));
+
+    let tracing = config.start_over(Arc::default(), &variables, "tool").unwrap();
+    let text = tracing.describe().to_string();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| {
+            ["exporter_url", "headers", "timeout", "OTEL"].iter().any(|it| line.starts_with(it))
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "exporter_url: none, spans go over a channel of the program's",
+            "headers.x-tenant: hidden, in TENANT (configuration)",
+            "timeout: 1s 500ms (OTEL_EXPORTER_OTLP_TIMEOUT)",
+            "OTEL_EXPORTER_OTLP_ENDPOINT is ignored: spans go over a channel of the program's",
+            "OTEL_EXPORTER_OTLP_HEADERS is ignored: spans go over a channel of the program's",
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION is ignored: spans go over a channel of the program's",
+        ],
+    );
+    assert!(!format!("{tracing:?} {text}").contains(SECRET));
+    tracing.shutdown_blocking(Duration::ZERO);
 }
 
 #[test]

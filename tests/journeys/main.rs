@@ -2,6 +2,8 @@
 
 mod captured;
 mod client;
+#[cfg(feature = "clap")]
+mod command_line;
 mod composition;
 mod delayed;
 mod grpc_server;

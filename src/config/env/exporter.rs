@@ -142,6 +142,18 @@ fn path(text: &str) -> Result<PathBuf, String> {
 /// The one for traces, then the general one, of each subject.
 pub(in crate::config) const ENDPOINT: [&str; 2] =
     ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+/// Of the connection to a collector, and what is told there: all but the timeout.
+#[cfg(feature = "tonic")]
+pub(in crate::config) const CONNECTION: [[&str; 2]; 8] = [
+    ENDPOINT,
+    PROTOCOL,
+    INSECURE,
+    HEADERS,
+    COMPRESSION,
+    CERTIFICATE,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+];
 const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const INSECURE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
 const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];

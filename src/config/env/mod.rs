@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 
+#[cfg(feature = "tonic")]
+pub(super) use self::exporter::CONNECTION;
 pub(super) use self::exporter::{ENDPOINT, Protocol};
 pub(super) use self::limits::Limits;
 pub(crate) use self::resource::executable_name;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::identity::Identity;
 use super::*;
-use crate::sink::options::{self, ExportOptions};
+use crate::sink::options::{self, ExportOptions, RequestOptions};
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -127,7 +127,10 @@ async fn a_disk_that_hangs_leaves_time_to_connect_however_little_there_is() {
     ];
     for (timeout, connect_timeout, expected, why) in rows {
         let options = ExportOptions {
-            timeout: Duration::from_millis(timeout),
+            requests: RequestOptions {
+                timeout: Duration::from_millis(timeout),
+                ..RequestOptions::default()
+            },
             connect_timeout: Duration::from_millis(connect_timeout),
             ..ExportOptions::default()
         };

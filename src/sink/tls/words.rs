@@ -7,7 +7,8 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::{Session, Tls};
-use crate::sink::exchange::{Version, quote};
+use crate::sink::answer::quote;
+use crate::sink::exchange::Version;
 use crate::sink::proxy::{REFUSED_CERTIFICATE, WANTS_CERTIFICATE};
 
 /// What rustls says, if this error is from it.

@@ -21,10 +21,12 @@
 //! | shutdown tells the loss | `pipeline::worker`: `a_shutdown_gives_each_batch_one_last_attempt_and_counts_the_rest` |
 //! | gzip | `gzip_brings_the_same_spans_and_small_requests_are_not_compressed` |
 //! | TLS and mutual TLS | `tls` |
+//! | a channel of the program's | `channel` |
 //! | files | `files`, `full_disk` |
 //! | what the exporter says of itself | `logs`, `measured` |
 
 mod chain;
+mod channel;
 mod collector;
 mod delivery;
 mod environment;

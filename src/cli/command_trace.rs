@@ -1,0 +1,334 @@
+//! [`CommandTrace`]: a run of a command, from its start to its exit code.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry::context::FutureExt;
+use opentelemetry::trace::{TraceContextExt, TraceId};
+use tokio::sync::oneshot;
+
+use super::exit::{CommandExit, Exit, Finished, INTERRUPTED};
+use super::interrupt;
+use crate::tracing_service::{CommandEnd, CommandSpan, TracingService};
+use crate::{Stats, TraceContext};
+
+/// A command that is running, and is traced if that was asked for.
+///
+/// Made by [`TraceArgs::start`](super::TraceArgs::start). [`run`](Self::run) does the rest;
+/// a tool that has a loop of its own keeps this and [finishes](Self::finish) it. Dropped instead, the
+/// root span ends without an exit code, as an error in a panic, and the thread is blocked until all
+/// is delivered or the deadline has passed.
+#[must_use = "dropped, it ends the trace"]
+pub struct CommandTrace {
+    /// Present until the end.
+    running: Option<Arc<Running>>,
+}
+
+struct Running {
+    tracing: TracingService,
+    /// Taken by whoever ends the command.
+    root: Mutex<Option<CommandSpan>>,
+    /// What the command runs in.
+    context: Context,
+    /// Of a command that is recorded.
+    trace_id: Option<TraceId>,
+    deadline: Duration,
+}
+
+impl CommandTrace {
+    pub(super) fn start(tracing: TracingService, name: &str) -> Self {
+        let parent = TraceContext::from_environment();
+        let started = tracing.start_command_span(name, parent.clone());
+        let (root, trace_id, context) = match (started, parent) {
+            (Some((root, own, context)), _) => (Some(root), Some(own.trace_id()), context),
+            (None, Some(parent)) => (None, None, parent.to_opentelemetry()),
+            (None, None) => (None, None, Context::current()),
+        };
+        let root = Mutex::new(root);
+        let running = Running { tracing, root, context, trace_id, deadline: DEADLINE };
+        Self { running: Some(Arc::new(running)) }
+    }
+
+    /// Names the root span, for example by the subcommand. Defaults to the name of the service.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        // A span that is recorded takes another name, and any other ignores it.
+        self.context().span().update_name(name.into());
+        self
+    }
+
+    /// How long the end waits for spans to be delivered. Defaults to 2 seconds.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        if let Some(running) = self.running.as_mut().and_then(Arc::get_mut) {
+            running.deadline = deadline;
+        }
+        self
+    }
+
+    /// The tracing service, for layers; a disabled one if the command is not traced.
+    pub fn tracing(&self) -> &TracingService {
+        &self.running().tracing
+    }
+
+    /// The trace that the command is recorded in; `None` if it is not.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.running().trace_id
+    }
+
+    /// What the command runs in: the root span is active in it, or else the span of whoever runs the
+    /// command. [`run`](Self::run) makes it current; tasks and threads that the command spawns
+    /// have to be given it (`with_context`).
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.running().context
+    }
+
+    /// Gives the channel over which spans go, as [`TracingService::set_channel`], where they go over
+    /// one. Otherwise it is dropped, so that a tool need not know what it was asked for.
+    #[cfg(feature = "tonic")]
+    pub fn set_channel<S, R>(&self, channel: S)
+    where
+        S: tower_service::Service<http::Request<tonic::body::Body>, Response = http::Response<R>>
+            + Clone
+            + Send
+            + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        S::Future: Send,
+        R: http_body::Body + Send + 'static,
+        R::Data: Send,
+        R::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let _ = self.tracing().set_channel(channel);
+    }
+
+    /// Runs the command with the root span as the active one, and [finishes](Self::finish) with
+    /// what it [returns](Exit). At Ctrl-C the command is dropped, and the end is
+    /// [`Finished::Interrupted`]; when Ctrl-C comes again, or later, the process ends at once with
+    /// exit code 130.
+    ///
+    /// A command that is not traced is only run.
+    pub async fn run<T: Exit>(self, command: impl AsyncFnOnce(&Self) -> T) -> Finished<T> {
+        if self.trace_id().is_none() {
+            let context = self.context().clone();
+            return Finished::Ended(command(&self).with_context(context).await);
+        }
+        let (tell, interrupted) = oneshot::channel();
+        // Without it Ctrl-C ends the process as ever, which is no reason not to run.
+        let watched = interrupt::watch(move || tell.send(()).is_ok());
+        let mut interrupted = watched.ok().map(|()| interrupted);
+        let ended = {
+            let mut command = pin!(command(&self).with_context(self.context().clone()));
+            poll_fn(|cx| {
+                match interrupted.as_mut().map(|interrupted| pin!(interrupted).poll(cx)) {
+                    Some(Poll::Ready(Ok(()))) => return Poll::Ready(None),
+                    // Nobody watches any more.
+                    Some(Poll::Ready(Err(_))) => interrupted = None,
+                    Some(Poll::Pending) | None => {}
+                }
+                command.as_mut().poll(cx).map(Some)
+            })
+            .await
+        };
+        drop(interrupted);
+        match ended {
+            Some(result) => {
+                self.finish(result.exit()).await;
+                Finished::Ended(result)
+            }
+            None => {
+                self.end(&interruption()).await;
+                Finished::Interrupted
+            }
+        }
+    }
+
+    /// [`run`](Self::run) for tools that are not async. A function cannot be given up, so at
+    /// Ctrl-C the process ends, with exit code 130, once the trace is delivered or the deadline has
+    /// passed.
+    pub fn run_blocking<T: Exit>(self, command: impl FnOnce(&Self) -> T) -> T {
+        if self.trace_id().is_some() {
+            let running = self.running.as_ref().map_or_else(Weak::new, Arc::downgrade);
+            let _ = interrupt::watch(move || {
+                if let Some(running) = running.upgrade() {
+                    running.end_blocking(&interruption());
+                }
+                false
+            });
+        }
+        let result = {
+            let _current = self.context().clone().attach();
+            command(&self)
+        };
+        self.finish_blocking(result.exit());
+        result
+    }
+
+    /// Ends the root span with this exit code, waits until all spans are delivered or the
+    /// [deadline](Self::deadline) has passed, and writes a line on standard error: the trace, and
+    /// what of it was delivered or lost. Of a command that is not traced nothing is said.
+    pub async fn finish(self, exit: impl Into<CommandExit>) {
+        self.end(&End::by(exit.into())).await;
+    }
+
+    /// [`finish`](Self::finish) for tools that are not async. Blocks the thread; where spans go over a
+    /// channel, its runtime must be running
+    /// [meanwhile](crate::TracingServiceConfig#the-runtime).
+    pub fn finish_blocking(mut self, exit: impl Into<CommandExit>) {
+        if let Some(running) = self.running.take() {
+            end_blocking(running, &End::by(exit.into()));
+        }
+    }
+
+    async fn end(mut self, end: &End) {
+        let Some(running) = self.running.take() else { return };
+        if running.end_root(end)
+            && let Some(Running { tracing, trace_id, deadline, .. }) = Arc::into_inner(running)
+        {
+            report(trace_id, &tracing.shutdown(deadline).await);
+        }
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("present until the end")
+    }
+}
+
+impl Drop for CommandTrace {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let panicked =
+                End { exit_code: None, error: Some(("panic".to_owned(), String::new())) };
+            let unknown = End { exit_code: None, error: None };
+            end_blocking(running, if thread::panicking() { &panicked } else { &unknown });
+        }
+    }
+}
+
+impl fmt::Debug for CommandTrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trace_id = self.running.as_ref().and_then(|running| running.trace_id);
+        f.debug_struct("CommandTrace").field("trace_id", &trace_id).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Whether there was something to end, and nobody else has done so.
+    fn end_root(&self, End { exit_code, error }: &End) -> bool {
+        let root = self.root.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let error = error.as_ref();
+        let error = error.map(|(error_type, description)| (&**error_type, &**description));
+        let is_mine = root.is_some();
+        if let Some(root) = root {
+            root.end(CommandEnd { exit_code: *exit_code, error });
+        }
+        is_mine
+    }
+
+    fn end_blocking(&self, end: &End) {
+        if self.end_root(end) {
+            report(self.trace_id, &self.tracing.shutdown_shared(self.deadline));
+        }
+    }
+}
+
+fn end_blocking(running: Arc<Running>, end: &End) {
+    running.end_blocking(end);
+    match Arc::into_inner(running) {
+        // It is over: this is the word for it.
+        Some(Running { tracing, .. }) => drop(tracing.shutdown_blocking(Duration::ZERO)),
+        // Ctrl-C has just come, and ends the process.
+        None => loop {
+            thread::park();
+        },
+    }
+}
+
+/// What is told of the end of a command.
+struct End {
+    exit_code: Option<i32>,
+    /// `error.type` and a description.
+    error: Option<(String, String)>,
+}
+
+impl End {
+    fn by(exit: CommandExit) -> Self {
+        let (code, description) = exit.into_parts();
+        let error = (code != 0).then(|| (code.to_string(), description));
+        Self { exit_code: Some(code), error }
+    }
+}
+
+fn interruption() -> End {
+    let error = Some(("interrupted".to_owned(), "Ctrl-C".to_owned()));
+    End { exit_code: Some(INTERRUPTED), error }
+}
+
+fn report(trace_id: Option<TraceId>, stats: &Stats) {
+    if let Some(trace_id) = trace_id {
+        say(format_args!("trace {trace_id}: {}", told(stats)));
+    }
+}
+
+/// What of a trace was delivered or lost, in words.
+fn told(stats: &Stats) -> String {
+    let spans = |count: u64| if count == 1 { "span" } else { "spans" };
+    let Stats { accepted, delivered, .. } = *stats;
+    if delivered == accepted {
+        return format!("{delivered} {} delivered", spans(delivered));
+    }
+    let reasons = [("rejected", stats.rejected), ("still on the way", stats.pending)];
+    let reasons = reasons.into_iter().chain(stats.dropped.reasons());
+    let reasons: Vec<_> = reasons
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    format!(
+        "{delivered} of {accepted} {} delivered, {} lost ({})",
+        spans(accepted),
+        accepted - delivered,
+        reasons.join(", "),
+    )
+}
+
+/// Writes a line on standard error, as far as there is one.
+pub(super) fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// How long the end waits, unless the tool says otherwise: somebody sits in front of it.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dropped;
+
+    #[test]
+    fn the_last_line_says_what_was_delivered_and_why_the_rest_was_not() {
+        let stats = |accepted, delivered| Stats { accepted, delivered, ..Stats::default() };
+        let dropped = Dropped { failed: 2, shutdown: 1, ..Dropped::default() };
+        let rows = [
+            (stats(1, 1), "1 span delivered"),
+            (stats(12, 12), "12 spans delivered"),
+            (stats(0, 0), "0 spans delivered"),
+            (
+                Stats { dropped, rejected: 4, ..stats(9, 2) },
+                "2 of 9 spans delivered, 7 lost (rejected 4, export failed 2, shut down 1)",
+            ),
+            (
+                Stats { pending: 1, ..stats(1, 0) },
+                "0 of 1 span delivered, 1 lost (still on the way 1)",
+            ),
+        ];
+        for (stats, expected) in rows {
+            assert_eq!(told(&stats), expected);
+        }
+    }
+}
