@@ -16,7 +16,7 @@ use super::error::SinkError;
 use super::exchange::{
     Answer, HttpClient, Pieces, USER_AGENT, Version, client, exchange, quote, scheme,
 };
-use super::headers::Headers;
+use super::headers::{Headers, put_via};
 use super::options::ExportOptions;
 use super::retry_info::retry_delay;
 use super::{delay, partial, proxy};
@@ -62,26 +62,32 @@ impl GrpcSink {
     async fn call(&self, batch: &Batch) -> Result<Outcome, Failure> {
         let message = batch.request();
         let Some(compressed) = self.compressor.gzip(&message).await else {
-            return read(&self.send(0, message).await?);
+            return read(&self.send(0, message, batch).await?);
         };
-        let answer = self.send(1, VecDeque::from([compressed])).await?;
+        let answer = self.send(1, VecDeque::from([compressed]), batch).await?;
         if grpc_status_of(&answer).is_none_or(|(status, _)| status != GrpcStatus::UNIMPLEMENTED) {
             return read(&answer);
         }
         // Of the compression, or of the service as a whole.
-        let outcome = read(&self.send(0, message).await?)?;
+        let outcome = read(&self.send(0, message, batch).await?)?;
         self.compressor.is_not_understood(&self.target);
         Ok(outcome)
     }
 
     /// `compressed` is the flag in the head of a gRPC message.
-    async fn send(&self, compressed: u8, mut message: VecDeque<Bytes>) -> Result<Answer, Failure> {
+    async fn send(
+        &self,
+        compressed: u8,
+        mut message: VecDeque<Bytes>,
+        batch: &Batch,
+    ) -> Result<Answer, Failure> {
         let len = message.iter().map(Bytes::len).sum();
         message.push_front(frame_head(compressed, len)?);
         let mut request = Request::new(Pieces::new(message));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.get(&self.target).await;
+        put_via(request.headers_mut(), batch.via());
         request.headers_mut().insert("grpc-timeout", self.timeout.clone());
         if compressed == 1 {
             request.headers_mut().insert("grpc-encoding", HeaderValue::from_static("gzip"));

@@ -52,3 +52,6 @@ pub use self::options::Compression;
 pub(crate) use self::options::{CONNECT_TIMEOUT, KeyPair, TIMEOUT};
 #[cfg(feature = "_client")]
 pub(crate) use self::options::{ExportOptions, TlsOptions};
+
+#[cfg(all(test, feature = "grpc", feature = "http"))]
+mod tests;
