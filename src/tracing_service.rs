@@ -37,7 +37,7 @@ use crate::config::{Description, Destination, Effective, Settings, TracingServic
 use crate::context::ResponseHeader;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
-use crate::pipeline::{self, BufferLimits, Intake, Pipeline, PipelineOptions, Scope, Sink, Stats};
+use crate::pipeline::{self, Intake, Pipeline, PipelineOptions, Scope, Sink, Stats};
 use crate::record::{Capture, SpanLimits, encode_scope};
 use crate::sampling::{Sampler, Sampling};
 use crate::trace::{self, Recording, Role, SCOPE, TraceLayer, Trust, VERSION};
@@ -123,7 +123,7 @@ impl TracingService {
     fn disabled(description: Description) -> Self {
         Self {
             pipeline: None,
-            intake: Arc::new(Intake::new(BufferLimits::default())),
+            intake: Arc::new(Intake::closed()),
             resource: Resource::default(),
             scope: Arc::new(Scope::default()),
             recording: Recording::Off,
@@ -154,10 +154,10 @@ impl TracingService {
         Ok(Self {
             intake: Arc::clone(pipeline.intake()),
             pipeline: Some(pipeline),
-            scope: Arc::new(Scope {
-                resource: resource.shared(),
-                scope: encode_scope(SCOPE, VERSION, &[], trace::SCHEMA_URL).into(),
-            }),
+            scope: Arc::new(Scope::ours(
+                resource.shared(),
+                encode_scope(SCOPE, VERSION, &[], trace::SCHEMA_URL),
+            )),
             resource,
             recording: Recording::On(Arc::new(Sampler::new(settings.sampling()))),
             trust: Trust::new(

@@ -123,8 +123,7 @@ impl SpanProcessor for OtlpSpanProcessor {
             // The SDK has them in no order. The same resource should be the same bytes.
             attributes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             let schema_url = resource.schema_url().unwrap_or_default();
-            let resource = SharedResource::of(&mut attributes, schema_url);
-            *scopes = Scopes::new(resource);
+            *scopes = scopes.another(&mut attributes, schema_url);
         }
     }
 }

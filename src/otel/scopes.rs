@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use opentelemetry::InstrumentationScope;
+use opentelemetry::{InstrumentationScope, KeyValue};
 
 use crate::pipeline::{Scope, SharedResource};
 use crate::record::encode_scope;
@@ -29,6 +29,11 @@ impl Scopes {
     pub(super) fn new(resource: SharedResource) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), resource, known: RwLock::default() }
+    }
+
+    /// Those of another resource with which the same tracing service exports.
+    pub(super) fn another(&self, attributes: &mut Vec<KeyValue>, schema_url: &str) -> Self {
+        Self::new(self.resource.another(attributes, schema_url))
     }
 
     pub(super) fn get<'a>(
@@ -68,10 +73,8 @@ impl Scopes {
         let attributes: Vec<_> = scope.attributes().cloned().collect();
         let version = scope.version().unwrap_or_default();
         let schema_url = scope.schema_url().unwrap_or_default();
-        Arc::new(Scope {
-            resource: self.resource.clone(),
-            scope: encode_scope(scope.name(), version, &attributes, schema_url).into(),
-        })
+        let encoded = encode_scope(scope.name(), version, &attributes, schema_url);
+        Arc::new(Scope::ours(self.resource.clone(), encoded))
     }
 }
 
@@ -83,8 +86,6 @@ const MAX_KNOWN: usize = 1024;
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-
-    use opentelemetry::KeyValue;
 
     use super::*;
 
@@ -119,7 +120,7 @@ mod tests {
         let scope = InstrumentationScope::builder("a").build();
         let mut recent = Recent::default();
         let resources = ["a", "b"].map(|resource| Scopes::new(SharedResource::new(resource)));
-        let found = resources.map(|scopes| scopes.get(&scope, &mut recent).resource.get());
+        let found = resources.map(|scopes| scopes.get(&scope, &mut recent).resource());
         assert_eq!(found, ["a", "b"]);
     }
 

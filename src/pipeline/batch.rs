@@ -1,70 +1,20 @@
 //! What is handed to a sink.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use opentelemetry::{Key, KeyValue};
 
 use super::ledger::Claim;
-use super::report::warn;
+use super::scope::Scope;
 use crate::record::walk::Fields;
-use crate::record::{MAX_RESOURCE, encode_resource, fit_resource, wire};
+use crate::record::{split, wire};
 
-/// Who made the spans: resource and instrumentation scope, encoded once.
-#[derive(Debug, Default)]
-pub(crate) struct Scope {
-    pub(crate) resource: SharedResource,
-    /// Fields of an OTLP `ScopeSpans`, but its `spans`.
-    pub(crate) scope: Bytes,
-}
-
-/// The resource of all who export in one name. It can be replaced while spans wait, and is looked
-/// at when they are put into a request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SharedResource(Arc<Mutex<Bytes>>);
-
-impl SharedResource {
-    /// One with these attributes, as far as there is room for them: what does not fit is left out
-    /// of them, with a warning.
-    pub(crate) fn of(attributes: &mut Vec<KeyValue>, schema_url: &str) -> Self {
-        let resource = Self::default();
-        resource.set_to(attributes, schema_url);
-        resource
-    }
-
-    pub(crate) fn set_to(&self, attributes: &mut Vec<KeyValue>, schema_url: &str) {
-        let left_out = fit_resource(attributes);
-        if !left_out.is_empty() {
-            warn(format_args!(
-                "resource attributes are left out, because all together would take more than \
-                 {MAX_RESOURCE} bytes: {:?}",
-                left_out.iter().map(Key::as_str).collect::<Vec<_>>(),
-            ));
-        }
-        self.set(encode_resource(attributes, schema_url));
-    }
-
-    /// Takes the fields of an OTLP `ResourceSpans`, but its `scope_spans`.
-    #[cfg(test)]
-    pub(crate) fn new(encoded: impl Into<Bytes>) -> Self {
-        Self(Arc::new(Mutex::new(encoded.into())))
-    }
-
-    pub(crate) fn set(&self, encoded: impl Into<Bytes>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = encoded.into();
-    }
-
-    pub(crate) fn get(&self) -> Bytes {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Encoded spans of one scope, in the order in which they ended.
+/// Encoded spans of one scope, in the order in which they ended or came.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) scope: Arc<Scope>,
-    /// `spans` fields of an OTLP `ScopeSpans`.
+    /// `spans` fields of an OTLP `ScopeSpans`; of others, fields of an `ExportTraceServiceRequest`.
     pub(super) bytes: Vec<u8>,
     pub(super) claim: Claim,
 }
@@ -83,7 +33,7 @@ pub(super) struct Part {
 pub(crate) struct Batch {
     scope: Arc<Scope>,
     /// As it was when the batch was made: all requests that are made of it, and any that are made
-    /// once more, tell the same.
+    /// once more, tell the same. Empty for spans of others.
     resource: Bytes,
     /// At least one, the oldest first.
     parts: VecDeque<Part>,
@@ -112,8 +62,39 @@ impl Default for BatchLimits {
 
 impl Part {
     /// Keeps as many spans of the front as stay within these limits, but at least one, and returns
-    /// the others, if there are any.
-    fn cut(&mut self, bytes: usize, spans: u64) -> Option<Self> {
+    /// the others, if there are any. It may take more than one cut until the limits are kept.
+    fn cut(&mut self, scope: &Scope, bytes: usize, spans: u64) -> Option<Self> {
+        match scope {
+            Scope::Ours { .. } => self.cut_spans(bytes, spans),
+            // What is cut is copied. With one request after the other cut off, the rest would be copied
+            // for each of them; with halves, in which about so many fit, all is copied a few times.
+            Scope::Others { .. } => {
+                let (bytes, spans) = (bytes.max(1), spans.max(1));
+                let half_bytes = (self.bytes.len() / 2).next_multiple_of(bytes);
+                let half_spans = (self.claim.spans() / 2).next_multiple_of(spans);
+                self.cut_request(bytes.max(half_bytes), spans.max(half_spans))
+            }
+        }
+    }
+
+    /// Keeps about half of the spans, and returns the others. `None` when they cannot be parted.
+    fn halve(&mut self, scope: &Scope) -> Option<Self> {
+        match scope {
+            Scope::Ours { .. } => self.cut_spans(self.bytes.len() / 2, u64::MAX),
+            Scope::Others { .. } => self.cut_request(usize::MAX, self.claim.spans() / 2),
+        }
+    }
+
+    /// What both sides have of a request that is cut is in the budget once. It is little, or small
+    /// beside what is cut.
+    fn cut_request(&mut self, bytes: usize, spans: u64) -> Option<Self> {
+        let split::Halves { first, spans, rest } = split::cut(&self.bytes, bytes, spans)?;
+        let claim = self.claim.split_off(spans, first.len());
+        self.bytes = first.into();
+        Some(Self { number: self.number, bytes: rest.into(), claim })
+    }
+
+    fn cut_spans(&mut self, bytes: usize, spans: u64) -> Option<Self> {
         let mut fields = Fields::new(&self.bytes);
         let (mut kept, mut count) = (0, 0);
         while count < spans.max(1) && fields.next()?.is_ok() {
@@ -136,8 +117,8 @@ impl Part {
 
 impl Batch {
     /// Takes as many spans off the front of a queue, in which all are of one scope, as fit one
-    /// request. Only a span that does not fit any goes out in one that is above the limit, alone.
-    /// `None` when the queue is empty.
+    /// request. Only what does not fit any goes out in one that is above the limit, alone: a span, or
+    /// some of others that cannot be parted. `None` when the queue is empty.
     pub(super) fn take(
         scope: &Arc<Scope>,
         queue: &mut VecDeque<Part>,
@@ -145,15 +126,17 @@ impl Batch {
     ) -> Option<Self> {
         let mut first = queue.pop_front()?;
         let mut batch = Self {
-            resource: scope.resource.get(),
+            resource: scope.resource(),
             scope: Arc::clone(scope),
             parts: VecDeque::new(),
             len: 0,
         };
         // No longer with fewer bytes of spans.
         let room = limits.bytes.saturating_sub(batch.envelope(limits.bytes).len());
-        if first.bytes.len() > room || first.claim.spans() > limits.spans {
-            first.cut(room, limits.spans).into_iter().for_each(|rest| queue.push_front(rest));
+        while (first.bytes.len() > room || first.claim.spans() > limits.spans)
+            && let Some(rest) = first.cut(scope, room, limits.spans)
+        {
+            queue.push_front(rest);
         }
         let mut spans = first.claim.spans();
         batch.push(first);
@@ -169,15 +152,15 @@ impl Batch {
         Some(batch)
     }
 
-    /// Makes two of it, of about the same size. A single span is given back.
+    /// Makes two of it, of about the same size. What cannot be parted is given back.
     pub(super) fn split(mut self) -> Result<[Self; 2], Self> {
-        let half = self.len / 2;
         let rest = if self.parts.len() == 1 {
-            match self.parts[0].cut(half, u64::MAX) {
+            match self.parts[0].halve(&self.scope) {
                 Some(rest) => VecDeque::from([rest]),
                 None => return Err(self),
             }
         } else {
+            let half = self.len / 2;
             let mut len = 0;
             let first = self.parts.iter().take_while(|part| {
                 let is_first_half = len < half;
@@ -187,9 +170,9 @@ impl Batch {
             let first = first.count().clamp(1, self.parts.len() - 1);
             self.parts.split_off(first)
         };
-        let len = rest.iter().map(|part| part.bytes.len()).sum();
-        self.len -= len;
         let (scope, resource) = (Arc::clone(&self.scope), self.resource.clone());
+        let len = bytes_of(&rest);
+        self.len = bytes_of(&self.parts);
         Ok([self, Self { scope, resource, parts: rest, len }])
     }
 
@@ -222,9 +205,20 @@ impl Batch {
     #[cfg(any(feature = "_requests", test))]
     pub(crate) fn request(&self) -> VecDeque<Bytes> {
         let mut pieces = VecDeque::with_capacity(self.parts.len() + 1);
-        pieces.push_back(self.envelope(self.len).into());
+        if let Scope::Ours { .. } = *self.scope {
+            pieces.push_back(self.envelope(self.len).into());
+        }
         pieces.extend(self.parts.iter().map(|part| part.bytes.clone()));
         pieces
+    }
+
+    /// Through which forwarders its spans have come.
+    #[cfg_attr(
+        not(any(feature = "_client", test)),
+        expect(dead_code, reason = "only a peer is told")
+    )]
+    pub(crate) fn via(&self) -> Option<Bytes> {
+        self.scope.via()
     }
 
     /// The spans of each chunk as a request of their own.
@@ -241,9 +235,11 @@ impl Batch {
         self.parts.into_iter().map(|part| part.claim)
     }
 
-    /// Everything of a request that stands before `len` bytes of spans.
+    /// Everything of a request that stands before `len` bytes of spans. Nothing where they are of
+    /// others.
     fn envelope(&self, len: usize) -> Vec<u8> {
-        let (resource, scope) = (&self.resource, &self.scope.scope);
+        let Scope::Ours { scope, .. } = &*self.scope else { return Vec::new() };
+        let resource = &self.resource;
         let scope_len = scope.len() + len;
         let resource_len = resource.len() + wire::delimited_len(SCOPE_SPANS, scope_len);
         let mut out = Vec::with_capacity(resource.len() + scope.len() + 24);
@@ -253,6 +249,10 @@ impl Batch {
         out.extend_from_slice(scope);
         out
     }
+}
+
+fn bytes_of(parts: &VecDeque<Part>) -> usize {
+    parts.iter().map(|part| part.bytes.len()).sum()
 }
 
 /// Field of an OTLP `ExportTraceServiceRequest`.

@@ -6,13 +6,20 @@
 //! newest, is dropped and counted. Where the oldest are to be dropped instead, the worker does that
 //! before the budget is used up.
 
+#[cfg(any(feature = "forward", test))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the forwarder is yet to call it"))]
+mod forward;
+
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::batch::{Chunk, Scope};
+#[cfg(any(feature = "forward", test))]
+pub(crate) use self::forward::Refused;
+use super::batch::Chunk;
 use super::ledger::{Claim, Ledger, Offered, Stats};
 use super::options::WhenFull;
+use super::scope::Scope;
 use super::sync::{AtomicU64, Mutex, MutexGuard, Notify, thread_index, threads};
 use super::worker::is_exporter;
 use crate::record::clock::Clock;
@@ -81,6 +88,13 @@ impl Intake {
             limits,
             clock: Clock::new(),
         }
+    }
+
+    /// One that takes nothing, as nobody would send it.
+    pub(crate) fn closed() -> Self {
+        let intake = Self::new(BufferLimits::default());
+        intake.close();
+        intake
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -9,6 +9,7 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::receipt::{Account, Receipt, Settled};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// What became of all spans so far. Returned by `stats`, `flush` and `shutdown`.
@@ -218,11 +219,24 @@ pub(crate) struct Claim {
     ledger: Arc<Ledger>,
     spans: u64,
     bytes: usize,
+    /// Of a request whose sender waits for a word. A field, and so let go of after all has been
+    /// counted.
+    account: Option<Arc<Account>>,
 }
 
 impl Claim {
     pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, spans: 0, bytes: 0 }
+        Self::of_request(ledger, 0, 0, None)
+    }
+
+    /// The claim of a whole request, whose bytes the caller has taken of the budget.
+    pub(super) fn of_request(
+        ledger: Arc<Ledger>,
+        spans: u64,
+        bytes: usize,
+        receipt: Option<Receipt>,
+    ) -> Self {
+        Self { ledger, spans, bytes, account: receipt.map(|it| Arc::new(Account::new(it))) }
     }
 
     pub(crate) fn spans(&self) -> u64 {
@@ -242,6 +256,7 @@ impl Claim {
             ledger: Arc::clone(&self.ledger),
             spans: self.spans - spans,
             bytes: self.bytes - bytes,
+            account: self.account.clone(),
         };
         (self.spans, self.bytes) = (spans, bytes);
         rest
@@ -259,6 +274,7 @@ impl Claim {
         let rejected = rejected.min(spans);
         self.ledger.delivered.fetch_add(spans - rejected, Ordering::Release);
         self.ledger.rejected.fetch_add(rejected, Ordering::Release);
+        self.tell(Settled { delivered: spans - rejected, rejected, lost: 0 });
     }
 
     /// None could be exported, nor will be.
@@ -282,7 +298,19 @@ impl Claim {
     }
 
     fn count(mut self, counter: fn(&Ledger) -> &AtomicU64) {
-        counter(&self.ledger).fetch_add(std::mem::take(&mut self.spans), Ordering::Release);
+        self.lose(counter);
+    }
+
+    fn lose(&mut self, counter: fn(&Ledger) -> &AtomicU64) {
+        let lost = std::mem::take(&mut self.spans);
+        counter(&self.ledger).fetch_add(lost, Ordering::Release);
+        self.tell(Settled { lost, ..Settled::default() });
+    }
+
+    fn tell(&self, settled: Settled) {
+        if let Some(account) = &self.account {
+            account.add(settled);
+        }
     }
 }
 
@@ -290,8 +318,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if self.spans > 0 {
             let closing = self.ledger.closing.load(Ordering::Relaxed);
-            let counter = if closing { &self.ledger.shutdown } else { &self.ledger.panicked };
-            counter.fetch_add(self.spans, Ordering::Release);
+            self.lose(if closing { |ledger| &ledger.shutdown } else { |ledger| &ledger.panicked });
         }
         self.ledger.give_back_bytes(self.bytes);
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! Intake::push ─► shard ─► sealed chunks ─► Worker: Batch ─► Sink ─► Outcome ─► Ledger
 //!  any thread      512 spans, 256 KiB or 1 s    own thread ◄── again, or in halves
+//! Intake::forward ─► whole requests, sealed ─┘
 //! ```
 //!
 //! The worker has a thread and a runtime of its own. Nothing here needs, or can block, the
@@ -17,8 +18,10 @@ mod models;
 mod options;
 mod outcome;
 mod queue;
+mod receipt;
 mod report;
 mod retry;
+mod scope;
 mod sync;
 mod worker;
 
@@ -29,8 +32,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-pub(crate) use batch::{Batch, BatchLimits, Scope, SharedResource};
-pub(crate) use buffer::{BufferLimits, Intake};
+pub(crate) use batch::{Batch, BatchLimits};
+pub(crate) use buffer::Intake;
+#[cfg(feature = "forward")]
+#[expect(unused_imports, reason = "the forwarder is yet to use it")]
+pub(crate) use buffer::Refused;
 #[cfg(feature = "metrics")]
 pub(crate) use ledger::Offered;
 pub use ledger::{Dropped, Stats};
@@ -39,9 +45,13 @@ pub(crate) use options::{PipelineOptions, RetryPolicy};
 #[cfg(feature = "_requests")]
 pub(crate) use outcome::Then;
 pub(crate) use outcome::{Failure, Outcome, Sink};
+#[cfg(feature = "forward")]
+#[expect(unused_imports, reason = "the forwarder is yet to use them")]
+pub(crate) use receipt::{Receipt, Settled};
 #[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) use report::info;
 pub(crate) use report::warn;
+pub(crate) use scope::{Scope, SharedResource};
 #[cfg(feature = "opentelemetry-sdk")]
 pub(crate) use worker::is_exporter;
 use worker::{Command, Drain, Worker};

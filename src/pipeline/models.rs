@@ -10,16 +10,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use loom::model::Builder;
 use loom::thread;
 
-use super::batch::{Chunk, Scope};
-use super::buffer::{BufferLimits, Intake};
+use super::batch::Chunk;
+use super::buffer::{BufferLimits, Intake, Refused};
 use super::ledger::{Claim, Stats};
 use super::options::WhenFull;
-use super::sync::set_thread_index;
+use super::receipt::{Receipt, Settled};
+use super::scope::Scope;
+use super::sync::{AtomicU64, set_thread_index};
 
 #[test]
 fn every_moment_shows_each_span_in_one_place() {
@@ -105,6 +108,52 @@ fn a_span_that_ends_during_the_shutdown_is_sealed_or_late() {
             assert_eq!(pipeline.intake.bytes_used(), 0);
         });
     }
+}
+
+#[test]
+fn a_request_that_is_forwarded_during_the_shutdown_is_sealed_or_refused() {
+    for shards in [[0, 0], [0, 1]] {
+        explore(move || {
+            let pipeline = Model::new(limits());
+            let told = Arc::new(AtomicU64::new(0));
+            let senders = shards.map(|shard| {
+                let told = Arc::clone(&told);
+                pipeline.spawn(shard, move |model| model.forward(&told).is_ok())
+            });
+            // As the worker ends.
+            pipeline.intake.close();
+            let sealed = pipeline.settle_sealed(|claim| claim.deliver(0));
+            assert_eq!(pipeline.stats().pending, 0, "nothing comes after the shutdown");
+
+            let taken = senders.map(|sender| u64::from(sender.join().unwrap()) * 2);
+            let taken = taken.iter().sum();
+            assert_eq!(pipeline.intake.take_sealed().len(), 0, "nobody would take it any more");
+            let stats = pipeline.stats();
+            assert_eq!((stats.accepted, stats.delivered, sealed), (taken, taken, taken));
+            assert_eq!(told.load(Ordering::Acquire), taken, "and those who were taken are told");
+            assert_eq!(pipeline.intake.bytes_used(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_sender_is_told_once_and_after_all_has_been_counted_wherever_the_halves_are_settled() {
+    explore(|| {
+        let pipeline = Model::new(limits());
+        let told = Arc::new(AtomicU64::new(0));
+        pipeline.forward(&told).unwrap();
+        let mut claim = pipeline.intake.take_sealed().pop().unwrap().claim;
+        let rest = claim.split_off(1, LEN);
+        let other = pipeline.spawn(1, |_| rest.deliver(1));
+        pipeline.stats();
+        claim.deliver(0);
+        let before = told.load(Ordering::Acquire);
+        let stats = pipeline.stats();
+        assert!(before == 0 || before == 2 && stats.pending == 0, "{before} of {stats:?}");
+        other.join().unwrap();
+        assert_eq!(told.load(Ordering::Acquire), 2);
+        assert_eq!(pipeline.intake.bytes_used(), 0);
+    });
 }
 
 #[test]
@@ -261,6 +310,15 @@ impl Model {
 
     fn push(&self) {
         self.intake.push(&self.scope, SPAN);
+    }
+
+    /// Forwards a request of two spans, and adds those that the receipt tells of.
+    fn forward(&self, told: &Arc<AtomicU64>) -> Result<(), Refused> {
+        let told = Arc::clone(told);
+        let receipt = Receipt::new(move |Settled { delivered, rejected, lost }| {
+            told.fetch_add(delivered + rejected + lost, Ordering::Release);
+        });
+        self.intake.forward(&self.scope, vec![0; 2 * LEN], 2, Some(receipt))
     }
 
     /// Whether the worker has been told since the last call.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Batch, BatchLimits, Chunk, Part, Scope};
+use super::batch::{Batch, BatchLimits, Chunk, Part};
+use super::scope::Scope;
 
 /// Chunks by scope, so that one request has all that waits of a scope and fits, whatever came in
 /// between. The scope whose oldest chunk has waited longest is next, and none of its chunks

@@ -12,6 +12,7 @@ mod encoder;
 #[cfg(feature = "file")]
 pub(crate) mod json;
 mod limits;
+pub(crate) mod split;
 pub(crate) mod walk;
 pub(crate) mod wire;
 

@@ -49,20 +49,25 @@ impl GrpcSink {
     async fn call(&self, batch: &Batch) -> Result<Outcome, Failure> {
         let message = batch.request();
         let Some(compressed) = self.compressor.gzip(&message).await else {
-            return read(&self.send(0, message).await?);
+            return read(&self.send(0, message, batch).await?);
         };
-        let answer = self.send(1, VecDeque::from([compressed])).await?;
+        let answer = self.send(1, VecDeque::from([compressed]), batch).await?;
         if grpc_status_of(&answer).is_none_or(|(status, _)| status != GrpcStatus::UNIMPLEMENTED) {
             return read(&answer);
         }
         // Of the compression, or of the service as a whole.
-        let outcome = read(&self.send(0, message).await?)?;
+        let outcome = read(&self.send(0, message, batch).await?)?;
         self.compressor.is_not_understood(&self.target);
         Ok(outcome)
     }
 
-    async fn send(&self, compressed: u8, message: VecDeque<Bytes>) -> Result<Answer, Failure> {
-        let request = self.service.request(compressed, message, &self.target).await?;
+    async fn send(
+        &self,
+        compressed: u8,
+        message: VecDeque<Bytes>,
+        batch: &Batch,
+    ) -> Result<Answer, Failure> {
+        let request = self.service.request(compressed, message, batch.via(), &self.target).await?;
         exchange(&self.client, request).await
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::sync::Mutex as ReadLock;
 use tokio::task::spawn_blocking;
@@ -103,6 +104,14 @@ impl Headers {
     }
 }
 
+/// Says through which forwarders the spans have come. What is no value of a header is left out:
+/// spans that may go in a circle are better than none.
+pub(super) fn put_via(headers: &mut HeaderMap, via: Option<Bytes>) {
+    if let Some(via) = via.and_then(|via| HeaderValue::from_maybe_shared(via).ok()) {
+        headers.insert(VIA, via);
+    }
+}
+
 impl HeaderFile {
     fn take_over(
         &mut self,
@@ -154,6 +163,8 @@ pub(crate) fn read_header_value(file: &Path) -> Result<HeaderValue, String> {
     header_value(&text).map_err(|wrong| format!("the content of {shown} {wrong}"))
 }
 
+/// For the forwarder that a request may be sent to.
+const VIA: HeaderName = HeaderName::from_static("tower-otlp-via");
 /// How often files are looked at while there is something to export.
 const EVERY: Duration = Duration::from_secs(10);
 /// Above it servers refuse a request for its headers.
@@ -194,6 +205,23 @@ mod tests {
         for (content, expected, why) in rows {
             std::fs::write(&file, content).unwrap();
             assert_eq!(read(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_via_that_is_no_value_of_a_header_is_left_out() {
+        let rows: [(&[u8], Option<&str>, &str); 5] = [
+            (b"a1b2, c3d4", Some("a1b2, c3d4"), "a value"),
+            (b"a\r\nx-admin: 1", None, "another header"),
+            (b"a\nb", None, "a second line"),
+            (b"a\0b", None, "a control character"),
+            (b"\x7f", None, "another one"),
+        ];
+        for (via, expected, why) in rows {
+            let mut headers = HeaderMap::new();
+            put_via(&mut headers, Some(Bytes::from_static(via)));
+            let found = headers.get("tower-otlp-via").map(|value| value.to_str().unwrap());
+            assert_eq!(found, expected, "{why}");
         }
     }
 

@@ -11,7 +11,7 @@ use super::answer::{Answer, Pieces, USER_AGENT, quote};
 use super::compress::Compressor;
 use super::error::SinkError;
 use super::exchange::{HttpClient, Version, client, exchange, scheme};
-use super::headers::Headers;
+use super::headers::{Headers, put_via};
 use super::options::ExportOptions;
 use super::{delay, partial, proxy};
 use crate::pipeline::{Batch, Failure, Outcome, Sink};
@@ -59,14 +59,14 @@ impl HttpSink {
     async fn post(&self, batch: &Batch) -> Result<Outcome, Failure> {
         let body = batch.request();
         let Some(compressed) = self.compressor.gzip(&body).await else {
-            return read(&self.send(None, body).await?);
+            return read(&self.send(None, body, batch).await?);
         };
-        let answer = self.send(Some("gzip"), VecDeque::from([compressed])).await?;
+        let answer = self.send(Some("gzip"), VecDeque::from([compressed]), batch).await?;
         if answer.status != StatusCode::UNSUPPORTED_MEDIA_TYPE {
             return read(&answer);
         }
         // Of the encoding, or of protobuf.
-        let outcome = read(&self.send(None, body).await?)?;
+        let outcome = read(&self.send(None, body, batch).await?)?;
         self.compressor.is_not_understood(&self.target);
         Ok(outcome)
     }
@@ -75,11 +75,13 @@ impl HttpSink {
         &self,
         encoding: Option<&'static str>,
         body: VecDeque<Bytes>,
+        batch: &Batch,
     ) -> Result<Answer, Failure> {
         let mut request = Request::new(Pieces::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.get(&self.target).await;
+        put_via(request.headers_mut(), batch.via());
         if let Some(encoding) = encoding {
             let encoding = HeaderValue::from_static(encoding);
             request.headers_mut().insert(header::CONTENT_ENCODING, encoding);

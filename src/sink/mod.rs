@@ -61,3 +61,6 @@ pub(crate) use self::options::RequestOptions;
 pub(crate) use self::options::{CONNECT_TIMEOUT, KeyPair, TIMEOUT};
 #[cfg(feature = "_client")]
 pub(crate) use self::options::{ExportOptions, TlsOptions};
+
+#[cfg(all(test, feature = "grpc", feature = "http"))]
+mod tests;

@@ -75,7 +75,7 @@ impl TracingService {
             Some(pipeline) => OtlpSpanProcessor::new(
                 Arc::clone(&self.intake),
                 pipeline.flusher(),
-                self.scope.resource.clone(),
+                self.resource.shared(),
                 identity,
                 self.limits,
             ),

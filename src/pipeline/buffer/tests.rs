@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::thread;
 
 use super::super::ledger::Dropped;
+use super::super::receipt::{Receipt, Settled};
 use super::*;
 use crate::record::walk::{Fields, Value};
 
@@ -181,6 +182,66 @@ fn a_closed_intake_hands_out_what_waited_and_counts_the_rest_as_shut_down() {
     intake.seal_all();
     assert!(intake.take_sealed().is_empty(), "the refused ones are not kept");
     assert_eq!(intake.stats(), Stats { accepted: 44, dropped, delivered: 2, ..Stats::default() });
+}
+
+#[test]
+fn a_forwarded_request_is_taken_whole_or_not_at_all() {
+    let intake = Intake::new(BufferLimits { total_bytes: 100, ..BufferLimits::default() });
+    let sender = Arc::new(Scope::of_others("a".into()));
+    let (tell, told) = std::sync::mpsc::channel();
+    let forward = |bytes, spans| {
+        let tell = tell.clone();
+        let receipt = Receipt::new(move |settled| tell.send(settled).unwrap());
+        // As the one that sends it has it: with room for more.
+        let mut request = Vec::with_capacity(1000);
+        request.resize(bytes, 7);
+        intake.forward(&sender, request, spans, Some(receipt))
+    };
+    let accepted = |accepted| Stats { accepted, pending: accepted, ..Stats::default() };
+    let rows = [
+        (60, 3, Ok(()), 60, 3, "there is room"),
+        (41, 2, Err(Refused::Full), 60, 3, "for one byte less"),
+        (40, 2, Ok(()), 100, 5, "to the last byte"),
+        (1, 1, Err(Refused::Full), 100, 5, "there is none"),
+        (0, 0, Ok(()), 100, 5, "nothing finds room"),
+    ];
+    for (bytes, spans, expected, used, in_all, why) in rows {
+        assert_eq!(forward(bytes, spans), expected, "{why}");
+        assert_eq!((intake.bytes_used(), intake.stats()), (used, accepted(in_all)), "{why}");
+    }
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [Settled::default()], "of nothing, at once");
+
+    let sealed = intake.take_sealed();
+    let found: Vec<_> = sealed.iter().map(|it| (it.bytes.len(), it.claim.spans())).collect();
+    assert_eq!(found, [(60, 3), (40, 2)], "each is a chunk");
+    assert!(sealed.iter().all(|it| it.bytes.capacity() == it.bytes.len()), "and takes no more");
+    assert!(sealed.iter().all(|it| Arc::ptr_eq(&it.scope, &sender)));
+    settle(sealed);
+    let delivered = |delivered| Settled { delivered, ..Settled::default() };
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [delivered(3), delivered(2)]);
+
+    intake.close();
+    for (bytes, spans) in [(10, 1), (200, 1), (0, 0)] {
+        assert_eq!(forward(bytes, spans), Err(Refused::Closed));
+    }
+    let all = Stats { accepted: 5, delivered: 5, ..Stats::default() };
+    assert_eq!((intake.bytes_used(), intake.stats()), (0, all));
+    assert_eq!(Intake::closed().forward(&sender, vec![7], 1, None), Err(Refused::Closed));
+    drop(tell);
+    assert_eq!(told.iter().count(), 0, "who is refused is told by that alone");
+}
+
+#[test]
+fn a_forwarded_request_leaves_what_waits_of_our_own_alone() {
+    let intake = Intake::new(BufferLimits::default());
+    let [ours, sender] = [Arc::default(), Arc::new(Scope::of_others("a".into()))];
+    push(&intake, &ours, 2);
+    intake.forward(&sender, vec![7; 10], 1, None).unwrap();
+    let [forwarded] = &*intake.take_sealed() else { panic!("one chunk") };
+    assert!(Arc::ptr_eq(&forwarded.scope, &sender));
+    intake.seal_all();
+    let [own] = &*intake.take_sealed() else { panic!("one chunk") };
+    assert_eq!((Arc::ptr_eq(&own.scope, &ours), own.claim.spans()), (true, 2));
 }
 
 #[test]

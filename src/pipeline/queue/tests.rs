@@ -6,9 +6,9 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 
-use super::super::batch::SharedResource;
 use super::super::buffer::{BufferLimits, Intake};
 use super::super::ledger::{Claim, Dropped, Ledger, Offered};
+use super::super::scope::SharedResource;
 use super::*;
 use crate::record::{SpanBuffer, SpanHead, SpanLimits, encode_resource, encode_scope};
 
@@ -53,7 +53,7 @@ fn a_batch_has_all_that_waits_of_one_scope_and_fits() {
     // The rest is what stands before the spans.
     let limits = BatchLimits { spans: 10, bytes: 100 + 5 };
     // Scopes and chunks that are recognised by their bytes.
-    let scopes = [0, 1].map(|n| Arc::new(Scope { scope: vec![n].into(), ..Scope::default() }));
+    let scopes = [0, 1].map(|n| Arc::new(Scope::ours(SharedResource::default(), vec![n])));
     for (chunks, expected, why) in rows {
         let ledger = Arc::new(Ledger::new(usize::MAX));
         let mut queue = Queue::default();
@@ -96,10 +96,8 @@ fn a_batch_has_all_that_waits_of_one_scope_and_fits() {
 #[test]
 fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
     let resource = encode_resource(&[KeyValue::new("service.name", "shop")], "");
-    let scope = Arc::new(Scope {
-        resource: SharedResource::new(resource),
-        scope: encode_scope("tower-otlp", "1.2.3", &[], "https://example.org/1.0").into(),
-    });
+    let scope = encode_scope("tower-otlp", "1.2.3", &[], "https://example.org/1.0");
+    let scope = Arc::new(Scope::ours(SharedResource::new(resource), scope));
     // So many that the lengths of the messages take one, two and three bytes.
     for spans in [1, 2, 5, 150, 700] {
         let intake = Intake::new(BufferLimits { chunk_spans: 300, ..BufferLimits::default() });
@@ -141,8 +139,8 @@ fn a_batch_is_one_request_and_so_is_each_of_its_chunks() {
 fn a_batch_is_from_the_resource_at_the_time_at_which_it_was_made() {
     let intake = Intake::new(BufferLimits::default());
     let resource = SharedResource::new("of the first");
-    let scope = Arc::new(Scope { resource: resource.clone(), scope: Bytes::new() });
-    let other = Arc::new(Scope { resource: SharedResource::new("other"), scope: Bytes::new() });
+    let scope = Arc::new(Scope::ours(resource.clone(), Bytes::new()));
+    let other = Arc::new(Scope::ours(SharedResource::new("other"), Bytes::new()));
     let batch_of = |scope| {
         intake.push(scope, b"a span");
         intake.seal_all();
@@ -165,11 +163,57 @@ fn a_batch_is_from_the_resource_at_the_time_at_which_it_was_made() {
 }
 
 #[test]
+fn requests_of_others_go_out_as_they_are() {
+    let intake = Intake::new(BufferLimits::default());
+    let sender = Arc::new(Scope::of_others("a".into()));
+    for request in ["first", "second"] {
+        intake.forward(&sender, request.into(), 1, None).unwrap();
+    }
+    let mut queue = queue_of(&intake);
+    let batch = queue.take(BatchLimits::default()).unwrap();
+    assert_eq!(batch.request(), ["first", "second"]);
+    assert_eq!(batch.requests().collect::<Vec<_>>(), [b"first".to_vec(), b"second".to_vec()]);
+    assert_eq!((batch.len(), batch.spans()), (11, 2));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_batch_tells_through_whom_it_came() {
+    let intake = Intake::new(BufferLimits::default());
+    let resource = SharedResource::default();
+    let scopes = ["web", "db"].map(|scope| Arc::new(Scope::ours(resource.clone(), scope)));
+    let stranger = Arc::new(Scope::default());
+    let sender = Arc::new(Scope::of_others("a, b".into()));
+    let via = |scope: &Arc<Scope>| {
+        intake.push(scope, b"a span");
+        intake.seal_all();
+        queue_of(&intake).take(BatchLimits::default()).unwrap().via()
+    };
+    assert!(scopes.iter().all(|scope| via(scope).is_none()), "there is no forwarder");
+    resource.set_via("a".into());
+    resource.set_via("b".into());
+    assert!(scopes.iter().all(|scope| via(scope).as_deref() == Some(b"a")), "the first stays");
+    assert_eq!(via(&stranger), None, "of another service");
+    assert_eq!(via(&sender).as_deref(), Some(&b"a, b"[..]));
+}
+
+#[cfg(feature = "opentelemetry-sdk")]
+#[test]
+fn another_resource_of_a_service_goes_the_same_way() {
+    let resource = SharedResource::default();
+    let another = resource.another(&mut vec![KeyValue::new("service.name", "shop")], "");
+    resource.set_via("a".into());
+    let via = Scope::ours(another.clone(), Bytes::new()).via();
+    assert_eq!(via.as_deref(), Some(&b"a"[..]));
+    assert_ne!(another.get(), resource.get());
+}
+
+#[test]
 fn scopes_without_number_are_taken_in_their_order() {
     const SCOPES: u64 = 20_000;
     let intake = Intake::new(BufferLimits { chunk_spans: 1, ..BufferLimits::default() });
     for id in 1..=SCOPES {
-        let scope = Scope { scope: id.to_be_bytes().to_vec().into(), ..Scope::default() };
+        let scope = Scope::ours(SharedResource::default(), id.to_be_bytes().to_vec());
         intake.push(&Arc::new(scope), &id.to_be_bytes());
     }
     let mut queue = queue_of(&intake);
@@ -183,7 +227,7 @@ fn a_request_stays_within_its_limit_whatever_stands_before_the_spans() {
     const LIMIT: usize = 10_000;
     for (resource, scope) in [(0, 0), (100, 20), (127, 128), (3000, 2000), (9_000, 900)] {
         let resource = SharedResource::new(vec![0; resource]);
-        let scope = Arc::new(Scope { resource, scope: vec![0; scope].into() });
+        let scope = Arc::new(Scope::ours(resource, vec![0; scope]));
         for span in [1, 7, 100, 900] {
             let intake = Intake::new(BufferLimits { chunk_spans: 1, ..BufferLimits::default() });
             for _ in 0..2 * LIMIT / span {

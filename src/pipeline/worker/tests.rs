@@ -1,4 +1,5 @@
 mod bench;
+mod forward;
 mod hold;
 mod log;
 mod outage;

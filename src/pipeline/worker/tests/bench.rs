@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::super::batch::{Batch, BatchLimits, Scope};
-use super::super::super::buffer::{BufferLimits, Intake};
+use super::super::super::batch::{Batch, BatchLimits};
+use super::super::super::buffer::{BufferLimits, Intake, Refused};
 use super::super::super::ledger::Stats;
 use super::super::super::options::{PipelineOptions, RetryPolicy};
 use super::super::super::outcome::{Failure, Outcome, Sink, Then};
+use super::super::super::receipt::{Receipt, Settled};
+use super::super::super::scope::{Scope, SharedResource};
 use super::super::{Command, Drain, Worker};
 use crate::record::walk::{Fields, Value};
+use crate::record::wire::put_bytes;
 
 /// Runs a worker while `test` does, and until it ends by itself. It does so when the test lets go
 /// of the bench, so a test that returns the bench shows that it ended before.
@@ -61,9 +65,21 @@ pub(super) async fn drive_with<T>(
     let hold = hold.map(|hold| Instant::now() + hold);
     let mut worker = Worker::new(Arc::clone(&intake), sink, options, inbox, hold);
     let commands = Some(commands);
-    let [scope, another] = [Arc::default(), Arc::default()];
-    let ids = AtomicU64::new(0);
-    let bench = Bench { intake, commands, exports, scope, another, ids, panics, seen, taken };
+    let resource = SharedResource::default();
+    let scope = Arc::new(Scope::ours(resource.clone(), Bytes::new()));
+    let bench = Bench {
+        intake,
+        commands,
+        exports,
+        resource,
+        scope,
+        another: Arc::default(),
+        senders: ["a", "b"].map(|via| Arc::new(Scope::of_others(Bytes::from(via)))),
+        ids: AtomicU64::new(0),
+        panics,
+        seen,
+        taken,
+    };
     let work = async move { worker.supervise().await };
     // The test first: what it does before it waits is there when the worker begins.
     let (result, ()) = timeout(Duration::from_secs(24 * 3600), join(test(bench), work))
@@ -77,8 +93,10 @@ pub(super) struct Bench {
     intake: Arc<Intake>,
     commands: Option<mpsc::UnboundedSender<Command>>,
     exports: mpsc::UnboundedReceiver<Export>,
+    resource: SharedResource,
     scope: Arc<Scope>,
     another: Arc<Scope>,
+    senders: [Arc<Scope>; 2],
     ids: AtomicU64,
     panics: Arc<AtomicBool>,
     seen: Arc<AtomicU64>,
@@ -109,6 +127,31 @@ impl Bench {
     /// Ends a span that is too large to be taken.
     pub(super) fn end_giant(&self) {
         self.intake.push(&self.scope, &vec![7; BufferLimits::default().span_bytes + 1]);
+    }
+
+    /// Forwards a request with so many spans, of one of two senders. The receipt has what became of
+    /// them, and the numbers of the moment at which it is called.
+    pub(super) fn forward(
+        &self,
+        sender: usize,
+        spans: usize,
+    ) -> Result<oneshot::Receiver<(Settled, Stats)>, Refused> {
+        let (tell, told) = oneshot::channel();
+        let intake = Arc::clone(&self.intake);
+        let receipt = Receipt::new(move |settled| {
+            let _ = tell.send((settled, intake.stats()));
+        });
+        self.forward_with(sender, spans, receipt).map(|()| told)
+    }
+
+    pub(super) fn forward_with(
+        &self,
+        sender: usize,
+        spans: usize,
+        receipt: Receipt,
+    ) -> Result<(), Refused> {
+        let request = request_of((0..spans).map(|_| self.next_id().to_vec()));
+        self.intake.forward(&self.senders[sender], request, spans as u64, Some(receipt))
     }
 
     /// The next export that reaches the sink.
@@ -144,7 +187,7 @@ impl Bench {
     /// Says who the spans are from, and that it is known.
     pub(super) fn release(&self, resource: &'static str) {
         let field = [&[10, u8::try_from(resource.len()).unwrap()], resource.as_bytes()].concat();
-        self.scope.resource.set(field);
+        self.resource.set(field);
         self.commands.as_ref().expect("a worker").send(Command::Release).expect("a worker");
     }
 
@@ -203,6 +246,8 @@ impl Bench {
 pub(super) struct Export {
     pub(super) spans: u64,
     pub(super) chunks: usize,
+    /// Whose they are: `None` for our own.
+    pub(super) via: Option<Bytes>,
     request: Vec<u8>,
     answer: oneshot::Sender<Answer>,
 }
@@ -311,6 +356,17 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// A request of one resource with these spans.
+pub(super) fn request_of(spans: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut request = Vec::new();
+    spans.for_each(|span| put_bytes(&mut request, 2, &span));
+    for field in [2, 1] {
+        let inner = std::mem::take(&mut request);
+        put_bytes(&mut request, field, &inner);
+    }
+    request
+}
+
 /// What each span of a request begins with.
 fn ids(request: &[u8]) -> Vec<Vec<u8>> {
     let inner = |message, number| {
@@ -336,6 +392,7 @@ impl Sink for ScriptedSink {
             let _ = self.calls.send(Export {
                 spans: batch.spans(),
                 chunks: batch.requests().count(),
+                via: batch.via(),
                 request: Vec::from(batch.request()).concat(),
                 answer,
             });

@@ -10,8 +10,9 @@ use std::task::{Poll, Wake, Waker};
 use opentelemetry::Context;
 use tokio::runtime::{Builder, Runtime};
 
-use super::super::super::batch::{Batch, Scope};
+use super::super::super::batch::Batch;
 use super::super::super::buffer::BufferLimits;
+use super::super::super::scope::Scope;
 use super::super::super::{FOREVER, Pipeline};
 use super::*;
 

@@ -5,13 +5,16 @@ use tokio::runtime;
 
 use super::bench::{Bench, drive_with};
 use super::*;
+use crate::pipeline::buffer::Refused;
 use crate::pipeline::options::{PipelineOptions, RetryPolicy, WhenFull};
+use crate::pipeline::receipt::Settled;
 
 #[derive(Clone, Debug)]
 enum Act {
     End(usize),
     EndAnother(usize),
     EndLarge(usize),
+    Forward(usize, usize),
     Pass(u64),
     Answer(Kind),
     Flush(u64),
@@ -60,6 +63,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..200_usize).prop_map(Act::End),
         1 => (0..40_usize).prop_map(Act::EndAnother),
         2 => (0..4_usize).prop_map(Act::EndLarge),
+        2 => (0..2_usize, 0..40_usize).prop_map(|(sender, spans)| Act::Forward(sender, spans)),
         3 => (0..4000_u64).prop_map(Act::Pass),
         8 => kind().prop_map(Act::Answer),
         1 => (0..3000_u64).prop_map(Act::Flush),
@@ -95,6 +99,7 @@ proptest! {
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(drive_with(options, concurrency, None, async |mut bench| {
             let mut ended = 0;
+            let mut receipts = Vec::new();
             for act in acts {
                 match act {
                     Act::End(spans) => {
@@ -109,6 +114,13 @@ proptest! {
                         bench.end_requests(spans);
                         ended += spans as u64;
                     }
+                    Act::Forward(sender, spans) => match bench.forward(sender, spans) {
+                        Ok(receipt) => {
+                            receipts.push((spans as u64, receipt));
+                            ended += spans as u64;
+                        }
+                        Err(refused) => assert_eq!(refused, Refused::Full),
+                    },
                     Act::Pass(millis) => bench.pass(Duration::from_millis(millis)).await,
                     Act::Answer(_) if bench.is_idle() => {}
                     Act::Answer(kind) => bench.export().await.answer(kind.answer()),
@@ -129,6 +141,10 @@ proptest! {
             };
             assert_eq!((told.pending, bench.bytes_used()), (0, 0), "{told}");
             assert_counted(&bench, ended);
+            for (spans, receipt) in receipts {
+                let Settled { delivered, rejected, lost } = receipt.await.unwrap().0;
+                assert_eq!(delivered + rejected + lost, spans);
+            }
         }));
     }
 }
