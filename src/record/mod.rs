@@ -9,9 +9,14 @@ mod capture;
 pub(crate) mod clock;
 pub(crate) mod decode;
 mod encoder;
+#[cfg(feature = "forward")]
+#[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "the forwarder is its user"))]
+pub(crate) mod incoming;
 #[cfg(feature = "file")]
 pub(crate) mod json;
 mod limits;
+#[cfg(any(feature = "file", feature = "forward"))]
+mod shape;
 pub(crate) mod walk;
 pub(crate) mod wire;
 
