@@ -19,6 +19,9 @@
 
 pub mod config;
 pub mod context;
+#[cfg(all(fuzzing, feature = "forward"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc_status;
 #[cfg(feature = "opentelemetry-sdk")]
 pub mod otel;
