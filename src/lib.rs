@@ -25,6 +25,9 @@
 pub mod cli;
 pub mod config;
 pub mod context;
+#[cfg(all(fuzzing, feature = "forward"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc_status;
 #[cfg(feature = "opentelemetry-sdk")]
 pub mod otel;

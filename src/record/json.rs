@@ -9,13 +9,12 @@
 //! The form is that of the specification's JSON encoding: hexadecimal ids, enums as numbers,
 //! 64-bit integers as strings, fields with their default value left out.
 
-mod shape;
 mod text;
 
 use std::ops::Range;
 
-use self::shape::{Field, Form, Kind, Shape, TRACES};
 use self::text::{put_base64, put_decimal, put_double, put_hex, put_signed, put_text};
+use super::shape::{Field, Form, Kind, Shape, TRACES};
 use super::walk::{Fields, MAX_DEPTH, Malformed, Value};
 use super::wire;
 

@@ -9,9 +9,13 @@ mod capture;
 pub(crate) mod clock;
 pub(crate) mod decode;
 mod encoder;
+#[cfg(feature = "forward")]
+pub(crate) mod incoming;
 #[cfg(feature = "file")]
 pub(crate) mod json;
 mod limits;
+#[cfg(any(feature = "file", feature = "forward"))]
+mod shape;
 pub(crate) mod split;
 pub(crate) mod walk;
 pub(crate) mod wire;

@@ -36,21 +36,23 @@ impl<'a> Fields<'a> {
         self.rest.len()
     }
 
-    #[inline]
+    // As a call, it takes longer to hand over the result than to read it.
+    #[inline(always)]
     fn field(&mut self) -> Result<(u32, Value<'a>), Malformed> {
         let key = u32::try_from(self.varint()?).map_err(|_| Malformed)?;
         let number = key >> 3;
         if number == 0 {
             return Err(Malformed);
         }
+        // Ahead of the others, and not by a jump table: it is the most frequent by far.
+        if key & 7 == wire::LENGTH {
+            let len = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
+            return Ok((number, Value::Bytes(self.take(len)?)));
+        }
         let value = match key & 7 {
             wire::VARINT => Value::Varint(self.varint()?),
             wire::FIXED64 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             wire::FIXED32 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
-            wire::LENGTH => {
-                let len = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
-                Value::Bytes(self.take(len)?)
-            }
             _ => return Err(Malformed),
         };
         Ok((number, value))
@@ -63,9 +65,15 @@ impl<'a> Fields<'a> {
             self.rest = rest;
             return Ok(u64::from(*byte));
         }
+        // Of the others most take two: a span's length, its flags.
+        if let [low, high @ 1..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7);
+        }
         self.long_varint()
     }
 
+    #[cold]
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for (i, &byte) in self.rest.iter().take(10).enumerate() {
@@ -82,12 +90,14 @@ impl<'a> Fields<'a> {
         Err(Malformed)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.rest.split_first_chunk().ok_or(Malformed)?;
         self.rest = rest;
         Ok(*head)
     }
 
+    #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
         self.rest = rest;

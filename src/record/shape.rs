@@ -1,5 +1,6 @@
 //! The shapes of OTLP's messages: which field is called what in JSON, and how it is written.
 
+#[cfg(feature = "file")]
 use crate::record::wire;
 
 /// A message type: the field with number `n` is `fields[n - 1]`.
@@ -19,6 +20,7 @@ pub(super) struct Field {
     /// The JSON name, quoted, with its colon.
     pub(super) label: &'static str,
     pub(super) kind: Kind,
+    #[cfg(feature = "file")]
     pub(super) wire_type: u32,
 }
 
@@ -45,6 +47,7 @@ pub(super) enum Kind {
     Reserved,
 }
 
+#[cfg(feature = "file")]
 impl Kind {
     const fn wire_type(self) -> u32 {
         match self {
@@ -67,6 +70,7 @@ macro_rules! shapes {
             fields: &[$(Field {
                 label: concat!('"', $name, "\":"),
                 kind: Kind::$kind $((&$of))?,
+                #[cfg(feature = "file")]
                 wire_type: Kind::$kind $((&$of))?.wire_type(),
             }),*],
         };)*

@@ -1,0 +1,21 @@
+//! What only the fuzz targets call.
+
+use crate::record::incoming::{self, InvalidJson, Stamp};
+
+/// A request that says who sent it, and how many spans it has.
+pub fn stamp(
+    request: &[u8],
+    key: &str,
+    value: &str,
+    max_spans: u64,
+) -> Result<(Vec<u8>, u64), String> {
+    match incoming::stamp(request, &Stamp::new(key, value), max_spans) {
+        Ok(stamped) => Ok((stamped.request, stamped.spans)),
+        Err(invalid) => Err(invalid.to_string()),
+    }
+}
+
+/// OTLP/JSON as protobuf.
+pub fn from_json(json: &[u8]) -> Result<Vec<u8>, String> {
+    incoming::from_json(json).map_err(|invalid: InvalidJson| invalid.to_string())
+}

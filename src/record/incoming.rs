@@ -1,0 +1,124 @@
+//! Requests of others: checked, and marked with who sent them, without being decoded.
+//!
+//! A request goes on as the bytes it came as. One walk over them finds out whether a backend will
+//! be able to read them, and copies them with the sender's name put in. What OTLP does not know
+//! yet stays where it is.
+//!
+//! A field that is given several times counts as protobuf has it: of a scalar the last one, of a
+//! message all parts together.
+
+mod json;
+mod request;
+mod value;
+
+use std::fmt;
+
+use self::request::Walk;
+use super::walk::{Fields, MAX_DEPTH, Malformed, Value};
+use super::wire::{delimited_len, put_bytes, put_len};
+
+#[cfg_attr(not(fuzzing), expect(unused_imports, reason = "the forwarder is their user"))]
+pub(crate) use self::json::{InvalidJson, from_json};
+
+/// One resource attribute that names who sent spans.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    key: Box<[u8]>,
+    /// The field `attributes` of a `Resource`, its head included.
+    field: Box<[u8]>,
+}
+
+impl Stamp {
+    pub(crate) fn new(key: &str, value: &str) -> Self {
+        let text = delimited_len(1, value.len());
+        let mut field = Vec::new();
+        put_len(&mut field, 1, delimited_len(1, key.len()) + delimited_len(2, text));
+        put_bytes(&mut field, 1, key.as_bytes());
+        put_len(&mut field, 2, text);
+        put_bytes(&mut field, 1, value.as_bytes());
+        Self { key: key.as_bytes().into(), field: field.into() }
+    }
+}
+
+/// A request that is well-formed and says who sent it.
+#[derive(Debug)]
+pub(crate) struct Stamped {
+    /// The bytes of an `ExportTraceServiceRequest`.
+    pub(crate) request: Vec<u8>,
+    pub(crate) spans: u64,
+}
+
+/// Checks an `ExportTraceServiceRequest` and puts `stamp` on every resource, after removing every
+/// attribute of its key from resources, scopes, spans, events and links.
+///
+/// Nothing else is changed. Keys inside an attribute's value are no attributes and stay, and so do
+/// the counts of dropped attributes.
+///
+/// The result is at most as long as the request and, for each of its `ResourceSpans`, a stamp and
+/// 20 bytes for longer heads. There are no more of these than `max_spans`: a `ResourceSpans` with
+/// nothing in it takes two bytes on the wire, and would otherwise make a request grow many times.
+///
+/// # Errors
+///
+/// When `request` is not such a message, a string is not UTF-8, an id has not its length (a
+/// parent's may be empty), values are nested deeper than [`MAX_DEPTH`], or there are more spans or
+/// more `ResourceSpans` than `max_spans`.
+pub(crate) fn stamp(request: &[u8], stamp: &Stamp, max_spans: u64) -> Result<Stamped, Invalid> {
+    let mut groups = 0;
+    for field in Fields::new(request) {
+        match field? {
+            (1, Value::Bytes(_)) if groups as u64 == max_spans => {
+                return Err(Invalid::TooManySpans { limit: max_spans });
+            }
+            (1, Value::Bytes(_)) => groups += 1,
+            (1, _) => return Err(Malformed.into()),
+            _ => {}
+        }
+    }
+    let room = request.len() + groups * (stamp.field.len() + HEADS);
+    Walk::new(request, stamp, max_spans, room).run()
+}
+
+/// Why a request is refused, in words for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// Framing, or a known field of another wire type.
+    Malformed(Malformed),
+    NotUtf8 {
+        field: &'static str,
+    },
+    IdLength {
+        field: &'static str,
+        bytes: usize,
+    },
+    TooDeep,
+    TooManySpans {
+        limit: u64,
+    },
+}
+
+impl From<Malformed> for Invalid {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => malformed.fmt(f),
+            Self::NotUtf8 { field } => write!(f, "{field} is not UTF-8"),
+            Self::IdLength { field, bytes } => write!(f, "{field} cannot have {bytes} bytes"),
+            Self::TooDeep => write!(f, "values are nested deeper than {MAX_DEPTH} levels"),
+            Self::TooManySpans { limit } => write!(f, "more than {limit} spans or resources"),
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// What the heads around a stamp may take more than before: a tag and two lengths.
+const HEADS: usize = 20;
+
+#[cfg(test)]
+mod tests;
