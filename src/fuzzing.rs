@@ -1,6 +1,6 @@
 //! What only the fuzz targets call.
 
-use crate::record::incoming::{self, InvalidJson, Stamp};
+use crate::record::incoming::{self, Stamp};
 
 /// A request that says who sent it, and how many spans it has.
 pub fn stamp(
@@ -17,5 +17,5 @@ pub fn stamp(
 
 /// OTLP/JSON as protobuf.
 pub fn from_json(json: &[u8]) -> Result<Vec<u8>, String> {
-    incoming::from_json(json).map_err(|invalid: InvalidJson| invalid.to_string())
+    incoming::from_json(json).map_err(|invalid| invalid.to_string())
 }

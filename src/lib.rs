@@ -18,6 +18,10 @@
     feature = "clap",
     doc = "- [`cli`]: `--trace` for command-line tools, and how their spans get out."
 )]
+#![cfg_attr(
+    feature = "forward",
+    doc = "- [`forward`]: other programs' spans: who may send them, and how much."
+)]
 //! - [`TracingService`]: starting, flushing, shutting down, and the spans of a test.
 #![forbid(unsafe_code)]
 
@@ -25,6 +29,8 @@
 pub mod cli;
 pub mod config;
 pub mod context;
+#[cfg(feature = "forward")]
+pub mod forward;
 #[cfg(all(fuzzing, feature = "forward"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -49,6 +55,8 @@ pub use config::{
     RetryConfig, TracingServiceConfig,
 };
 pub use context::{Network, ParseNetworkError, ResponseHeader, TraceContext};
+#[cfg(feature = "forward")]
+pub use forward::{Acknowledge, ForwardLimits, ForwarderStats, Identity, Refused, SpanForwarder};
 #[cfg(feature = "opentelemetry-sdk")]
 pub use otel::{OtlpSpanProcessor, PerMillionSampler, W3cPropagator};
 pub use pipeline::{Dropped, Stats, WhenFull};

@@ -10,6 +10,8 @@ mod command;
 mod describe;
 mod error;
 mod exporter;
+#[cfg(feature = "forward")]
+mod forward;
 mod in_memory;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -18,6 +20,8 @@ mod resource;
 mod sdk;
 
 use std::sync::Arc;
+#[cfg(feature = "forward")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 #[cfg(feature = "tonic")]
@@ -35,6 +39,8 @@ use self::resource::Resource;
 use crate::config::env::{self, Variables};
 use crate::config::{Description, Destination, Effective, Settings, TracingServiceConfig};
 use crate::context::ResponseHeader;
+#[cfg(feature = "forward")]
+use crate::forward::Instance;
 #[cfg(feature = "opentelemetry-sdk")]
 use crate::otel::Provider;
 use crate::pipeline::{self, Intake, Pipeline, PipelineOptions, Scope, Sink, Stats};
@@ -69,6 +75,9 @@ pub struct TracingService {
     components: Option<Components>,
     #[cfg(feature = "opentelemetry-sdk")]
     provider: Provider,
+    /// Absent until there is a forwarder.
+    #[cfg(feature = "forward")]
+    instance: OnceLock<Instance>,
 }
 
 impl TracingServiceConfig {
@@ -138,6 +147,8 @@ impl TracingService {
             components: None,
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
+            #[cfg(feature = "forward")]
+            instance: OnceLock::new(),
         }
     }
 
@@ -175,6 +186,8 @@ impl TracingService {
             components: Some(Components::start(settings, destination)),
             #[cfg(feature = "opentelemetry-sdk")]
             provider: Provider::default(),
+            #[cfg(feature = "forward")]
+            instance: OnceLock::new(),
         })
     }
 

@@ -66,6 +66,7 @@ mod response;
 mod tests;
 mod traceparent;
 mod tracestate;
+pub(crate) mod untraced;
 
 pub(crate) use self::authority::split_host_port;
 pub(crate) use self::baggage::BaggageHeader;

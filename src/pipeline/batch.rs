@@ -214,7 +214,7 @@ impl Batch {
 
     /// Through which forwarders its spans have come.
     #[cfg_attr(
-        not(any(feature = "_client", test)),
+        not(any(feature = "_requests", test)),
         expect(dead_code, reason = "only a peer is told")
     )]
     pub(crate) fn via(&self) -> Option<Bytes> {

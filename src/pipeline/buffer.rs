@@ -7,7 +7,6 @@
 //! before the budget is used up.
 
 #[cfg(any(feature = "forward", test))]
-#[cfg_attr(not(test), expect(dead_code, reason = "the forwarder is yet to call it"))]
 mod forward;
 
 use std::fmt;
@@ -95,6 +94,12 @@ impl Intake {
         let intake = Self::new(BufferLimits::default());
         intake.close();
         intake
+    }
+
+    /// Bytes of spans that may wait or be under way in all.
+    #[cfg(feature = "forward")]
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.limits.total_bytes
     }
 
     pub(crate) fn clock(&self) -> &Clock {

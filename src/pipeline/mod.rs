@@ -35,7 +35,6 @@ use tokio::time::Instant;
 pub(crate) use batch::{Batch, BatchLimits};
 pub(crate) use buffer::Intake;
 #[cfg(feature = "forward")]
-#[expect(unused_imports, reason = "the forwarder is yet to use it")]
 pub(crate) use buffer::Refused;
 #[cfg(feature = "metrics")]
 pub(crate) use ledger::Offered;
@@ -46,7 +45,6 @@ pub(crate) use options::{PipelineOptions, RetryPolicy};
 pub(crate) use outcome::Then;
 pub(crate) use outcome::{Failure, Outcome, Sink};
 #[cfg(feature = "forward")]
-#[expect(unused_imports, reason = "the forwarder is yet to use them")]
 pub(crate) use receipt::{Receipt, Settled};
 #[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) use report::info;

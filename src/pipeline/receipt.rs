@@ -26,7 +26,6 @@ pub(super) struct Account(Mutex<(Settled, Option<Receipt>)>);
 
 impl Receipt {
     #[cfg(any(feature = "forward", test))]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the forwarder is yet to call it"))]
     pub(crate) fn new(done: impl FnOnce(Settled) + Send + 'static) -> Self {
         Self(Box::new(done))
     }

@@ -43,7 +43,6 @@ impl Scope {
     /// Who spans of others are from: requests of one such scope may share an export request, and no
     /// others. `via` goes out with them in the header `tower-otlp-via`.
     #[cfg(any(feature = "forward", test))]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the forwarder is yet to call it"))]
     pub(crate) fn of_others(via: Bytes) -> Self {
         Self::Others { via }
     }
@@ -118,7 +117,6 @@ impl SharedResource {
     /// there is a forwarder, which must know its own spans when they come back to it. The first one
     /// that is set stays.
     #[cfg(any(feature = "forward", test))]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the forwarder is yet to call it"))]
     pub(crate) fn set_via(&self, via: Bytes) {
         let _ = self.via.set(via);
     }

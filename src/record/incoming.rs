@@ -17,8 +17,7 @@ use self::request::Walk;
 use super::walk::{Fields, MAX_DEPTH, Malformed, Value};
 use super::wire::{delimited_len, put_bytes, put_len};
 
-#[cfg_attr(not(fuzzing), expect(unused_imports, reason = "the forwarder is their user"))]
-pub(crate) use self::json::{InvalidJson, from_json};
+pub(crate) use self::json::from_json;
 
 /// One resource attribute that names who sent spans.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 
 use super::answer::{Answer, Pieces, USER_AGENT, quote};
-use super::headers::Headers;
+use super::headers::{Headers, put_via};
 use super::options::RequestOptions;
 use super::retry_info::retry_delay;
 use super::{delay, partial, proxy};
@@ -46,6 +46,7 @@ impl ExportCall {
         &self,
         compressed: u8,
         mut message: VecDeque<Bytes>,
+        via: Option<Bytes>,
         target: &str,
     ) -> Result<Request<Pieces>, Failure> {
         let len = message.iter().map(Bytes::len).sum();
@@ -55,6 +56,7 @@ impl ExportCall {
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers.get(target).await;
+        put_via(request.headers_mut(), via);
         request.headers_mut().insert("grpc-timeout", self.timeout.clone());
         if compressed == 1 {
             request.headers_mut().insert("grpc-encoding", HeaderValue::from_static("gzip"));

@@ -67,7 +67,7 @@ impl ChannelSink {
         if channel.takes_spans() == Some(false) {
             return Err(Failure::for_good(TAKES_NONE));
         }
-        let request = self.call.request(0, batch.request(), &self.target).await?;
+        let request = self.call.request(0, batch.request(), batch.via(), &self.target).await?;
         let answer = channel.exchange(request).await?;
         match grpc_status_of(&answer) {
             Some((GrpcStatus::UNIMPLEMENTED, _)) => {}

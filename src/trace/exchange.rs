@@ -20,6 +20,7 @@ use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
 use super::server_context::{self, Entered, Serving};
 use super::span::ActiveSpan;
+use crate::context::untraced::Watch;
 use crate::grpc_status::GrpcStatus;
 
 /// The ways in which an exchange can end.
@@ -58,6 +59,8 @@ pub(super) struct Exchange {
     /// `std::thread::panicking` cannot tell, because a panic may have been caught in between, or
     /// be someone else's.
     running: bool,
+    /// While it runs, and after it has panicked.
+    watch: Option<Watch>,
     ended: bool,
 }
 
@@ -108,6 +111,7 @@ impl Exchange {
             },
             status: None,
             running: false,
+            watch: None,
             ended: false,
         }
     }
@@ -119,6 +123,7 @@ impl Exchange {
     /// Puts the span in force for the inner service, which starts to run.
     pub(super) fn enter(&mut self) -> Option<Entered> {
         self.running = true;
+        self.watch.get_or_insert_with(Watch::begin);
         let context = self.context.as_ref()?;
         let serving = match (self.side(), &self.span) {
             (Side::Server, Some(_)) => Serving::Recorded(context),
@@ -147,6 +152,17 @@ impl Exchange {
     /// The inner service has returned.
     pub(super) fn leave(&mut self) {
         self.running = false;
+        self.forget_if_untraced();
+    }
+
+    /// Nothing is recorded of a request that is not to be traced.
+    fn forget_if_untraced(&mut self) {
+        if self.watch.take().is_some_and(Watch::end) {
+            self.measured = None;
+            if let Some(span) = self.span.take() {
+                span.forget();
+            }
+        }
     }
 
     /// Whether the inner service runs, or has panicked.
@@ -247,6 +263,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.forget_if_untraced();
         if !self.ended {
             self.finish(if self.running { End::Panicked } else { End::Cancelled });
         }

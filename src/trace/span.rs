@@ -158,4 +158,11 @@ impl ActiveSpan {
         settings.intake.push(&settings.scope, draft.buffer.finish_after(elapsed));
         pool::give_back(draft.buffer);
     }
+
+    /// Ends the span without a trace of it.
+    pub(super) fn forget(self) {
+        if let Some(draft) = self.draft.take() {
+            pool::give_back(draft.buffer);
+        }
+    }
 }

@@ -6,6 +6,8 @@ mod client;
 mod command_line;
 mod composition;
 mod delayed;
+#[cfg(feature = "forward")]
+mod forward;
 mod grpc_server;
 mod handles;
 mod hooks;

@@ -1,8 +1,10 @@
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time;
 
@@ -24,7 +26,7 @@ async fn an_idle_connection_whose_peer_has_gone_dark_is_found_out_and_replaced()
     assert_eq!(exchange(&client, post(&uri)).await.unwrap().status, StatusCode::OK);
 
     time::pause();
-    time::sleep(options.timeout.max(PING) + PONG + Duration::from_secs(1)).await;
+    time::sleep(options.requests.timeout.max(PING) + PONG + Duration::from_secs(1)).await;
     time::resume();
     let heard = told.await.unwrap().expect("the client ends the connection");
     let pings = heard.iter().filter(|&&frame| frame == (PING_FRAME, NO_ACK)).count();

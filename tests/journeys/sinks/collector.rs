@@ -32,7 +32,7 @@ use super::script::{After, Answer, End, Script, Wire, h2, message, partial};
 
 /// A listening collector, on a thread of its own: a test may block its own. Gone when dropped,
 /// with all its connections.
-pub(super) struct Collector {
+pub(crate) struct Collector {
     shared: Arc<Shared>,
     /// `None` on a Unix domain socket.
     address: Option<SocketAddr>,
@@ -41,12 +41,12 @@ pub(super) struct Collector {
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
-    pub(super) version: Version,
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) message: ExportTraceServiceRequest,
+pub(crate) struct Received {
+    pub(crate) version: Version,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) message: ExportTraceServiceRequest,
 }
 
 impl Received {
@@ -76,19 +76,19 @@ type Connection = (Option<net::TcpStream>, JoinHandle<()>);
 
 impl Collector {
     /// Listens on a free port of the loopback.
-    pub(super) fn start(script: impl Into<Script>) -> Self {
+    pub(crate) fn start(script: impl Into<Script>) -> Self {
         Self::listen((Ipv4Addr::LOCALHOST, 0).into(), script).unwrap()
     }
 
     /// Listens there, as far as there is such an address.
-    pub(super) fn listen(address: SocketAddr, script: impl Into<Script>) -> io::Result<Self> {
+    pub(crate) fn listen(address: SocketAddr, script: impl Into<Script>) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.bind(address)?;
         Ok(Self::on(socket, script))
     }
 
     /// Listens on a socket that is bound. Before that, it refuses connections.
-    pub(super) fn on(socket: TcpSocket, script: impl Into<Script>) -> Self {
+    pub(crate) fn on(socket: TcpSocket, script: impl Into<Script>) -> Self {
         let runtime = runtime();
         let context = runtime.enter();
         let listener = socket.listen(1024).unwrap();
@@ -100,7 +100,7 @@ impl Collector {
     }
 
     /// Listens on a Unix domain socket, which is made. Speaks no [`Wire`] and no TLS.
-    pub(super) fn listen_unix(path: &Path, script: impl Into<Script>) -> Self {
+    pub(crate) fn listen_unix(path: &Path, script: impl Into<Script>) -> Self {
         let runtime = runtime();
         let context = runtime.enter();
         let listener = UnixListener::bind(path).unwrap();
@@ -116,36 +116,36 @@ impl Collector {
         Self { shared, address: None, runtime: Some(runtime) }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("a port")
     }
 
-    pub(super) fn grpc_url(&self) -> String {
+    pub(crate) fn grpc_url(&self) -> String {
         format!("grpc://{}", self.address())
     }
 
-    pub(super) fn http_url(&self) -> String {
+    pub(crate) fn http_url(&self) -> String {
         format!("http://{}/v1/traces", self.address())
     }
 
     /// From now on expects TLS of new connections.
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
-    pub(super) fn use_tls(&self, config: Arc<rustls::ServerConfig>) {
+    pub(crate) fn use_tls(&self, config: Arc<rustls::ServerConfig>) {
         *self.shared.tls() = Some(config);
     }
 
     /// From now on answers by this script.
-    pub(super) fn play(&self, script: impl Into<Script>) {
+    pub(crate) fn play(&self, script: impl Into<Script>) {
         self.shared.script.send_replace(script.into());
     }
 
     /// The requests so far, in the order in which they came.
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until so many requests have come.
-    pub(super) fn wait_for(&self, requests: usize) {
+    pub(crate) fn wait_for(&self, requests: usize) {
         let received = self.shared.received.lock().unwrap_or_else(PoisonError::into_inner);
         let (received, _) = self
             .shared
@@ -156,7 +156,7 @@ impl Collector {
     }
 
     /// Waits until the script has been followed once.
-    pub(super) fn wait_until_played(&self) {
+    pub(crate) fn wait_until_played(&self) {
         let received = self.shared.received.lock().unwrap_or_else(PoisonError::into_inner);
         let waited =
             self.shared.arrived.wait_timeout_while(received, PATIENCE, |_| self.played() == 0);
@@ -165,7 +165,7 @@ impl Collector {
     }
 
     /// All spans of all requests.
-    pub(super) fn spans(&self) -> Vec<Span> {
+    pub(crate) fn spans(&self) -> Vec<Span> {
         let received = self.received();
         let resources = received.into_iter().flat_map(|received| received.message.resource_spans);
         let scopes = resources.flat_map(|resource| resource.scope_spans);
@@ -173,22 +173,22 @@ impl Collector {
     }
 
     /// Trace and span id of all spans of all requests.
-    pub(super) fn ids(&self) -> Ids {
+    pub(crate) fn ids(&self) -> Ids {
         self.spans().into_iter().map(|span| (span.trace_id, span.span_id)).collect()
     }
 
-    pub(super) fn played(&self) -> usize {
+    pub(crate) fn played(&self) -> usize {
         self.shared.played.load(Ordering::Relaxed)
     }
 
     /// Connections so far, or since the last [`disconnect`](Self::disconnect).
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.shared.connections().len()
     }
 
     /// Closes all connections, as if the collector had been restarted, and waits until the client
     /// has seen it.
-    pub(super) fn disconnect(&self) {
+    pub(crate) fn disconnect(&self) {
         let runtime = self.runtime.as_ref().expect("present until dropped");
         for (stream, connection) in std::mem::take(&mut *self.shared.connections()) {
             let Some(stream) = stream else { continue };
@@ -198,7 +198,7 @@ impl Collector {
         }
     }
 
-    pub(super) fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.shared.written.load(Ordering::Relaxed)
     }
 }

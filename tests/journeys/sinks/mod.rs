@@ -27,7 +27,7 @@
 
 mod chain;
 mod channel;
-mod collector;
+pub(crate) mod collector;
 mod delivery;
 mod environment;
 mod files;

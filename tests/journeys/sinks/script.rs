@@ -10,7 +10,7 @@ use prost::Message;
 /// What a [`Collector`](super::collector::Collector) does with every request, until it is told
 /// something else.
 #[derive(Clone, Debug)]
-pub(super) enum Script {
+pub(crate) enum Script {
     /// Takes all spans.
     Ok,
     /// Takes all spans but so many, with a message.
@@ -32,35 +32,35 @@ pub(super) enum Script {
 
 /// A well-formed HTTP response.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// Repeated after the body for as long as the client reads, when not empty.
-    pub(super) endless: Bytes,
-    pub(super) trailers: HeaderMap,
+    pub(crate) endless: Bytes,
+    pub(crate) trailers: HeaderMap,
 }
 
 /// The bytes of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Wire {
-    pub(super) after: After,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Wire {
+    pub(crate) after: After,
+    pub(crate) bytes: Vec<u8>,
     /// Repeated after the bytes for as long as the client reads, when not empty.
-    pub(super) endless: Vec<u8>,
-    pub(super) end: End,
+    pub(crate) endless: Vec<u8>,
+    pub(crate) end: End,
 }
 
 /// What a [`Wire`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum After {
+pub(crate) enum After {
     Accept,
     Request,
 }
 
 /// How a [`Wire`] ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum End {
+pub(crate) enum End {
     Close,
     Reset,
     /// Keeps the connection and says nothing more.
@@ -69,7 +69,7 @@ pub(super) enum End {
 
 impl Answer {
     /// A response without headers and body.
-    pub(super) fn new(status: u16) -> Self {
+    pub(crate) fn new(status: u16) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::new(),
@@ -80,7 +80,7 @@ impl Answer {
     }
 
     /// An empty message and this `grpc-status` in the trailers.
-    pub(super) fn grpc(status: &'static str) -> Self {
+    pub(crate) fn grpc(status: &'static str) -> Self {
         Self::new(200)
             .header("content-type", "application/grpc")
             .body(message(0, b""))
@@ -88,25 +88,25 @@ impl Answer {
     }
 
     /// Protobuf with this status.
-    pub(super) fn protobuf(status: u16, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn protobuf(status: u16, body: impl Into<Bytes>) -> Self {
         Self::new(status).header("content-type", "application/x-protobuf").body(body)
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let value = HeaderValue::try_from(value.into()).unwrap();
         self.headers.append(HeaderName::from_static(name), value);
         self
     }
 
-    pub(super) fn body(self, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn body(self, body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..self }
     }
 
-    pub(super) fn endless(self, piece: impl Into<Bytes>) -> Self {
+    pub(crate) fn endless(self, piece: impl Into<Bytes>) -> Self {
         Self { endless: piece.into(), ..self }
     }
 
-    pub(super) fn trailer(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn trailer(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let value = HeaderValue::try_from(value.into()).unwrap();
         self.trailers.append(HeaderName::from_static(name), value);
         self
@@ -121,26 +121,26 @@ impl From<Answer> for Script {
 
 impl Wire {
     /// Sends these bytes once a request has come, and closes the connection.
-    pub(super) fn after_request(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn after_request(bytes: impl Into<Vec<u8>>) -> Self {
         Self { after: After::Request, bytes: bytes.into(), endless: Vec::new(), end: End::Close }
     }
 
     /// Sends these bytes before any have come, and closes the connection.
-    pub(super) fn on_accept(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn on_accept(bytes: impl Into<Vec<u8>>) -> Self {
         Self { after: After::Accept, ..Self::after_request(bytes) }
     }
 
-    pub(super) fn endless(self, piece: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn endless(self, piece: impl Into<Vec<u8>>) -> Self {
         Self { endless: piece.into(), ..self }
     }
 
     /// Ends the connection with a TCP reset.
-    pub(super) fn reset(self) -> Self {
+    pub(crate) fn reset(self) -> Self {
         Self { end: End::Reset, ..self }
     }
 
     /// Does not end the connection.
-    pub(super) fn hold(self) -> Self {
+    pub(crate) fn hold(self) -> Self {
         Self { end: End::Hold, ..self }
     }
 }

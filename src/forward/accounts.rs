@@ -1,0 +1,253 @@
+//! What each sender has under way, and all of them together.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::limits::Limits;
+use super::rate::{Rate, Short};
+use super::refusal::{Refusal, SOON};
+use crate::pipeline::Scope;
+
+/// The accounts of all senders. There are so many and no more: those of senders who have nothing
+/// under way are closed when another one needs the place.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    limits: Limits,
+    began: Instant,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug)]
+struct Book {
+    all: Balance,
+    of: HashMap<Arc<str>, Account>,
+}
+
+#[derive(Debug)]
+struct Account {
+    balance: Balance,
+    /// For each way that the spans come by, the latest last.
+    scopes: VecDeque<(Bytes, Arc<Scope>)>,
+}
+
+#[derive(Debug)]
+struct Balance {
+    requests: usize,
+    bytes: usize,
+    rate: Rate,
+}
+
+/// The place of one request among those under way.
+#[derive(Debug)]
+pub(super) struct Visit {
+    accounts: Arc<Accounts>,
+    identity: Arc<str>,
+}
+
+/// Bytes that a sender takes up. They may outlive the request.
+#[derive(Debug)]
+pub(super) struct Held {
+    accounts: Arc<Accounts>,
+    identity: Arc<str>,
+    bytes: usize,
+}
+
+impl Accounts {
+    pub(super) fn new(limits: Limits) -> Self {
+        let all = Balance::new(Rate::per_second(limits.spans_per_second));
+        Self { limits, began: Instant::now(), book: Mutex::new(Book { all, of: HashMap::new() }) }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Lets in a request of this sender, if there is room for one.
+    pub(super) fn admit(self: &Arc<Self>, identity: &str) -> Result<Visit, Refusal> {
+        let mut book = self.book();
+        let Book { all, of } = &mut *book;
+        if all.requests >= self.limits.requests {
+            return Err(over("too many requests of all senders at the same time"));
+        }
+        if !of.contains_key(identity) && of.len() >= self.limits.identities {
+            let now = self.began.elapsed();
+            of.retain(|_, account| !account.balance.is_idle(now));
+            if of.len() >= self.limits.identities {
+                return Err(over("too many senders at the same time"));
+            }
+        }
+        let identity = match of.get_key_value(identity) {
+            Some((known, account)) if account.balance.requests < self.limits.requests_of_each => {
+                Arc::clone(known)
+            }
+            Some(_) => return Err(over("too many requests of this sender at the same time")),
+            None if self.limits.requests_of_each == 0 => {
+                return Err(over("too many requests of this sender at the same time"));
+            }
+            None => {
+                let rate = Rate::per_second(self.limits.spans_per_second_of_each);
+                let identity: Arc<str> = identity.into();
+                let account = Account { balance: Balance::new(rate), scopes: VecDeque::new() };
+                of.insert(Arc::clone(&identity), account);
+                identity
+            }
+        };
+        all.requests += 1;
+        if let Some(account) = of.get_mut(&identity) {
+            account.balance.requests += 1;
+        }
+        Ok(Visit { accounts: Arc::clone(self), identity })
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // Numbers are changed under this lock, and nothing in between can panic.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Visit {
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.accounts.limits
+    }
+
+    /// An empty hand, to hold bytes of this sender in.
+    pub(super) fn hold(&self) -> Held {
+        Held {
+            accounts: Arc::clone(&self.accounts),
+            identity: Arc::clone(&self.identity),
+            bytes: 0,
+        }
+    }
+
+    /// Takes so many spans of what a second allows.
+    pub(super) fn take_spans(&self, spans: u64) -> Result<(), Refusal> {
+        let now = self.accounts.began.elapsed();
+        let mut book = self.accounts.book();
+        let Book { all, of } = &mut *book;
+        let Some(account) = of.get_mut(&self.identity) else { return Ok(()) };
+        let limits = &self.accounts.limits;
+        let refusal = |short, limit, whose| match short {
+            Short::ForGood => Refusal::TooLarge(
+                format!("{spans} spans, and {limit} spans per second are allowed {whose}").into(),
+            ),
+            Short::For(after) => Refusal::OverLimit {
+                words: format!("more than {limit} spans per second {whose}").into(),
+                after,
+            },
+        };
+        let rate = &mut account.balance.rate;
+        rate.take(spans, now)
+            .map_err(|short| refusal(short, limits.spans_per_second_of_each, "of this sender"))?;
+        all.rate.take(spans, now).map_err(|short| {
+            rate.give_back(spans);
+            refusal(short, limits.spans_per_second, "of all senders")
+        })
+    }
+
+    /// Undoes a [`take_spans`](Self::take_spans) of so many.
+    pub(super) fn give_back_spans(&self, spans: u64) {
+        let mut book = self.accounts.book();
+        book.all.rate.give_back(spans);
+        if let Some(account) = book.of.get_mut(&self.identity) {
+            account.balance.rate.give_back(spans);
+        }
+    }
+
+    /// The scope that spans of this sender have which have come this way. They share it, as long as
+    /// the sender does not use too many ways at once.
+    pub(super) fn scope(&self, via: &Bytes) -> Arc<Scope> {
+        let mut book = self.accounts.book();
+        let new = || Arc::new(Scope::of_others(via.clone()));
+        let Some(account) = book.of.get_mut(&self.identity) else { return new() };
+        let scopes = &mut account.scopes;
+        let known = scopes.iter().position(|(known, _)| known == via);
+        let (via, scope) =
+            known.and_then(|at| scopes.remove(at)).unwrap_or_else(|| (via.clone(), new()));
+        if scopes.len() >= WAYS {
+            scopes.pop_front();
+        }
+        scopes.push_back((via, Arc::clone(&scope)));
+        scope
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut book = self.accounts.book();
+        book.all.requests -= 1;
+        if let Some(account) = book.of.get_mut(&self.identity) {
+            account.balance.requests -= 1;
+        }
+    }
+}
+
+impl Held {
+    /// Holds so many bytes more, or as many as before.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let limits = &self.accounts.limits;
+        let (most, of_each) = (limits.bytes_in_flight, limits.bytes_in_flight_of_each);
+        let mut book = self.accounts.book();
+        let Book { all, of } = &mut *book;
+        let Some(account) = of.get_mut(&self.identity) else { return Ok(()) };
+        // Alone it would not do either.
+        if self.bytes.saturating_add(bytes) > most.min(of_each) {
+            return Err(Refusal::TooLarge("more bytes than this sender may have under way".into()));
+        }
+        if account.balance.bytes + bytes > of_each {
+            return Err(over("too many bytes of this sender are under way"));
+        }
+        if all.bytes + bytes > most {
+            return Err(over("too many bytes of all senders are under way"));
+        }
+        account.balance.bytes += bytes;
+        all.bytes += bytes;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Holds no more than so many bytes.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        let mut book = self.accounts.book();
+        let Book { all, of } = &mut *book;
+        if let Some(account) = of.get_mut(&self.identity) {
+            account.balance.bytes -= less;
+            all.bytes -= less;
+            self.bytes -= less;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+impl Balance {
+    fn new(rate: Rate) -> Self {
+        Self { requests: 0, bytes: 0, rate }
+    }
+
+    fn is_idle(&self, now: Duration) -> bool {
+        self.requests == 0 && self.bytes == 0 && self.rate.is_full(now)
+    }
+}
+
+fn over(words: &'static str) -> Refusal {
+    Refusal::OverLimit { words: words.into(), after: SOON }
+}
+
+/// Ways that the spans of one sender may come by and share requests.
+const WAYS: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Senders who mean harm: each is answered within its bounds, and nobody else loses anything.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::{StreamExt, stream};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_otlp::ForwardLimits;
+
+use super::*;
+use crate::sinks::collector::Collector;
+use crate::sinks::script::Script;
+
+/// What a hostile sender does, and what it gets.
+enum Attack {
+    /// Sends this, and waits.
+    Post(&'static str, Vec<(&'static str, &'static str)>, Vec<u8>, u16),
+    /// Sends this over and over.
+    Endless(&'static str, Vec<u8>, u16),
+    Grpc(Vec<(&'static str, &'static str)>, Vec<u8>, &'static str),
+    EndlessGrpc(Vec<u8>, &'static str),
+    /// Says a little, and then nothing.
+    SlowLoris,
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[flag][..], &len, message].concat()
+}
+
+/// An attribute value of arrays in arrays.
+fn deep(levels: usize) -> Vec<u8> {
+    let field = |tag: u8, inner: &[u8]| {
+        let mut out = vec![tag];
+        prost::encoding::encode_varint(inner.len() as u64, &mut out);
+        out.extend_from_slice(inner);
+        out
+    };
+    let mut value = Vec::new();
+    for _ in 0..levels {
+        // An ArrayValue in an AnyValue, in an ArrayValue.
+        value = field(0x0a, &field(0x2a, &value));
+    }
+    // Of an attribute of a resource.
+    field(0x0a, &field(0x0a, &field(0x0a, &field(0x12, &field(0x2a, &value)))))
+}
+
+fn attacks() -> Vec<(Attack, &'static str)> {
+    let endless = |byte| vec![byte; 16 << 10];
+    let gz = || vec![("content-encoding", "gzip")];
+    let bomb = gzip(&vec![0; 64 << 20]);
+    vec![
+        (Attack::SlowLoris, "a slow sender"),
+        (Attack::Post(PROTOBUF, gz(), bomb.clone(), 413), "a bomb"),
+        (Attack::Post(JSON, gz(), bomb.clone(), 413), "a bomb that should be JSON"),
+        (Attack::Post(PROTOBUF, vec![], deep(5000), 400), "depth"),
+        (
+            Attack::Post(JSON, vec![], format!(r#"{{"x":{}"#, "[".repeat(1 << 20)).into(), 400),
+            "depth in JSON",
+        ),
+        (Attack::Post(PROTOBUF, vec![], [10, 0].repeat(2 << 20), 413), "millions of resources"),
+        (Attack::Endless(PROTOBUF, endless(0), 413), "no end"),
+        (Attack::Endless(JSON, endless(b' '), 413), "no end in JSON"),
+        (Attack::Grpc(vec![], b"\0\xff\xff\xff\xff".to_vec(), "8"), "a huge length"),
+        (Attack::Grpc(vec![("grpc-encoding", "gzip")], frame(1, &bomb), "8"), "a bomb over gRPC"),
+        (Attack::Grpc(vec![], frame(0, &deep(5000)), "3"), "depth over gRPC"),
+        (Attack::EndlessGrpc(endless(0), "3"), "no end over gRPC"),
+    ]
+}
+
+impl Attack {
+    async fn run(self, forwarding: &Forwarding, why: &str) {
+        match self {
+            Self::Post(media_type, headers, body, expected) => {
+                let mut request = post("mallory", media_type, body);
+                for (name, value) in headers {
+                    request.headers_mut().insert(name, value.parse().unwrap());
+                }
+                let answer = forwarding.post(Version::HTTP_2, request).await;
+                assert_eq!(answer.status().as_u16(), expected, "{why}");
+            }
+            Self::Endless(media_type, chunk, expected) => {
+                let mut client = Client::connect(Version::HTTP_2, forwarding.http).await;
+                let answer = client.send(post("mallory", media_type, forever(chunk))).await;
+                assert_eq!(answer.unwrap().status().as_u16(), expected, "{why}");
+            }
+            Self::Grpc(headers, body, expected) => {
+                call(forwarding, headers, body.into(), expected, why).await;
+            }
+            Self::EndlessGrpc(chunk, expected) => {
+                call(forwarding, vec![], forever(chunk), expected, why).await;
+            }
+            Self::SlowLoris => {
+                let mut stream = TcpStream::connect(forwarding.http).await.unwrap();
+                let head = "POST /v1/traces HTTP/1.1\r\nhost: h\r\nwho: mallory\r\n\
+                            content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let mut answer = vec![0; 12];
+                stream.read_exact(&mut answer).await.unwrap();
+                assert_eq!(answer, b"HTTP/1.1 408", "{why}");
+            }
+        }
+    }
+}
+
+async fn call(
+    forwarding: &Forwarding,
+    headers: Vec<(&'static str, &'static str)>,
+    body: Body,
+    expected: &str,
+    why: &str,
+) {
+    let mut request = Request::post(EXPORT).header("who", "mallory");
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request.header("content-type", "application/grpc").body(body).unwrap();
+    let mut client = Client::connect(Version::HTTP_2, forwarding.grpc).await;
+    let answer = client.send(request).await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], expected, "{why}");
+    drop(answer.into_body().collect().await);
+}
+
+fn forever(chunk: Vec<u8>) -> Body {
+    let chunk = Bytes::from(chunk);
+    Body::from_stream(stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone())).boxed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_senders_are_answered_and_others_lose_nothing() {
+    let collector = Collector::start(Script::Ok);
+    let tracing = tracing_to(&collector.grpc_url());
+    let limits = ForwardLimits::default().receive_time(Duration::from_secs(2));
+    let forwarder = by_name(&tracing).limits(limits);
+    let forwarding = Forwarding::start(&forwarder).await;
+
+    let channel = forwarding.channel();
+    let well_behaved = tokio::spawn(async move {
+        for number in 0..100 {
+            export(channel.clone(), "alice", request(number, 10)).await.unwrap();
+        }
+    });
+    let attacks = attacks();
+    let count = attacks.len() as u64;
+    // One after the other: together they would only be refused for what they take up.
+    for (attack, why) in attacks {
+        timeout(LONG, attack.run(&forwarding, why)).await.expect(why);
+    }
+    well_behaved.await.unwrap();
+
+    assert_eq!(tracing.shutdown(LONG).await, delivered(1000));
+    assert_eq!(collector.spans().len(), 1000);
+    let stats = forwarder.stats();
+    assert_eq!((stats.requests, stats.taken, stats.spans), (100 + count, 100, 1000));
+    assert_eq!(stats.refused.total(), count);
+    assert_eq!(stats.refused.timed_out, 1);
+}
