@@ -223,6 +223,59 @@ fn scopes_without_number_are_taken_in_their_order() {
 }
 
 #[test]
+fn of_requests_of_others_two_in_a_row_go_out_only_while_none_of_our_spans_wait() {
+    // Whose the chunks are, in the order in which they come; the numbers of each batch.
+    let rows: [(&str, &[&[u64]], &str); 7] = [
+        ("abcd", &[&[1], &[2], &[3], &[4]], "others alone, in their order"),
+        ("abcS", &[&[1], &[4], &[2], &[3]], "our spans wait for one of theirs"),
+        ("abcST", &[&[1], &[4], &[2], &[5], &[3]], "two scopes of ours go by turns with theirs"),
+        ("Sabc", &[&[1], &[2], &[3], &[4]], "what has waited longest is next"),
+        ("STab", &[&[1], &[2], &[3], &[4]], "also of ours, twice"),
+        ("abSaS", &[&[1, 4], &[3, 5], &[2]], "all of a scope, whoever's it is"),
+        ("aSb", &[&[1], &[2], &[3]], "in their order, if that is fair"),
+    ];
+    for (chunks, expected, why) in rows {
+        let mut scopes = HashMap::new();
+        let ledger = Arc::new(Ledger::new(usize::MAX));
+        let mut queue = Queue::default();
+        for name in chunks.chars() {
+            let scope = scopes.entry(name).or_insert_with(|| {
+                Arc::new(match name {
+                    'S' | 'T' => Scope::default(),
+                    _ => Scope::of_others(Bytes::new()),
+                })
+            });
+            let claim = Claim::new(Arc::clone(&ledger));
+            queue.push(Chunk { scope: Arc::clone(scope), bytes: b"..".to_vec(), claim });
+        }
+        let mut left = Vec::from_iter(1..=chunks.len() as u64);
+        for numbers in expected {
+            assert_eq!(queue.oldest(), left.first().copied(), "{why}");
+            let batch = queue.take(BatchLimits::default()).unwrap();
+            assert_eq!(batch.numbers(), *numbers, "{why}");
+            left.retain(|number| !numbers.contains(number));
+        }
+        assert!(queue.is_empty() && queue.oldest().is_none(), "{why}");
+        assert!(queue.by_scope.is_empty(), "{why}");
+    }
+}
+
+#[test]
+fn what_makes_room_is_the_oldest_whoevers_it_is() {
+    let intake = Intake::new(BufferLimits { chunk_spans: 1, ..BufferLimits::default() });
+    let ours = Arc::new(Scope::default());
+    for _ in 0..2 {
+        let sender = Arc::new(Scope::of_others("a".into()));
+        intake.forward(&sender, b"..".to_vec(), 1, None).unwrap();
+        intake.push(&ours, b"..");
+    }
+    let mut queue = queue_of(&intake);
+    assert_eq!(queue.take(BatchLimits::default()).unwrap().numbers(), [1]);
+    let numbers = std::iter::from_fn(|| queue.take_oldest()).map(|part| part.number);
+    assert_eq!(numbers.collect::<Vec<_>>(), [2, 3, 4]);
+}
+
+#[test]
 fn a_request_stays_within_its_limit_whatever_stands_before_the_spans() {
     const LIMIT: usize = 10_000;
     for (resource, scope) in [(0, 0), (100, 20), (127, 128), (3000, 2000), (9_000, 900)] {

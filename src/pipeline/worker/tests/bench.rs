@@ -154,6 +154,12 @@ impl Bench {
         self.intake.forward(&self.senders[sender], request, spans as u64, Some(receipt))
     }
 
+    /// Forwards a request with so many spans in a scope of its own.
+    pub(super) fn forward_in(&self, via: String, spans: usize) -> Result<(), Refused> {
+        let request = request_of((0..spans).map(|_| self.next_id().to_vec()));
+        self.intake.forward(&Arc::new(Scope::of_others(via.into())), request, spans as u64, None)
+    }
+
     /// The next export that reaches the sink.
     pub(super) async fn export(&mut self) -> Export {
         self.exports.recv().await.expect("a worker")

@@ -46,6 +46,33 @@ async fn a_forwarded_request_goes_out_at_once_and_with_those_of_its_sender_alone
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_in_scopes_without_number_delay_our_own_spans_by_one_export() {
+    drive(1, async |mut bench| {
+        let mut vias = Vec::new();
+        for sender in 0..1000 {
+            bench.forward_in(format!("{sender}"), 1).unwrap();
+        }
+        let under_way = bench.export().await;
+        bench.end_requests(3);
+        bench.pass(Duration::from_millis(1)).await;
+        under_way.answer(Answer::DELIVERED);
+        for _ in 0..6 {
+            let export = bench.export().await;
+            vias.push(export.via.as_ref().map(|via| String::from_utf8(via.to_vec()).unwrap()));
+            export.answer(Answer::DELIVERED);
+        }
+        let expected = [None, Some("1"), None, Some("2"), None, Some("3")];
+        assert_eq!(vias.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+        for _ in 4..1000 {
+            bench.export().await.answer(Answer::DELIVERED);
+        }
+        let stats = bench.flush(FOREVER).await;
+        assert_eq!(stats, Stats { accepted: 1003, delivered: 1003, ..Stats::default() });
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sender_is_told_what_became_of_the_spans_once_they_are_counted() {
     let told = |delivered, rejected, lost| Settled { delivered, rejected, lost };
     let rows = [
