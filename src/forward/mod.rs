@@ -84,7 +84,8 @@ impl SpanForwarder {
     /// writes. An empty one is the default.
     ///
     /// Whatever senders write under this key, on resources, scopes, spans, events and links, is
-    /// removed.
+    /// removed; so are maps under a front part of it that ends before a dot, as `teleport` here: a
+    /// backend may flatten them to it.
     pub fn attribute(self, key: impl Into<Cow<'static, str>>) -> Self {
         let key = key.into();
         let key = if key.is_empty() { ATTRIBUTE.into() } else { key };

@@ -48,10 +48,15 @@ pub(crate) struct Stamped {
 }
 
 /// Checks an `ExportTraceServiceRequest` and puts `stamp` on every resource, after removing every
-/// attribute of its key from resources, scopes, spans, events and links.
+/// attribute that could be taken for it from resources, scopes, spans, events and links:
 ///
-/// Nothing else is changed. Keys inside an attribute's value are no attributes and stay, and so do
-/// the counts of dropped attributes.
+/// - one whose key is the stamp's, and
+/// - one whose key is a front part of it, up to one of its dots, and in whose value a map stands:
+///   with the key `a.b.c` that is `a` and `a.b`. Who flattens maps may get the stamp's key from it.
+///   It goes as a whole, whatever is in the map.
+///
+/// Nothing else is changed. Other keys inside an attribute's value are no attributes and stay, and
+/// so do the counts of dropped attributes.
 ///
 /// The result is at most as long as the request and, for each of its `ResourceSpans`, a stamp and
 /// 20 bytes for longer heads. There are no more of these than `max_spans`: a `ResourceSpans` with
@@ -60,8 +65,8 @@ pub(crate) struct Stamped {
 /// # Errors
 ///
 /// When `request` is not such a message, a string is not UTF-8, an id has not its length (a
-/// parent's may be empty), values are nested deeper than [`MAX_DEPTH`], or there are more spans or
-/// more `ResourceSpans` than `max_spans`.
+/// parent's may be empty), values are nested deeper than [`MAX_DEPTH`], there are more spans or
+/// more `ResourceSpans` than `max_spans`, or spans stand in a field that OTLP no longer has.
 pub(crate) fn stamp(request: &[u8], stamp: &Stamp, max_spans: u64) -> Result<Stamped, Invalid> {
     let mut groups = 0;
     for field in Fields::new(request) {
@@ -94,6 +99,11 @@ pub(crate) enum Invalid {
     TooManySpans {
         limit: u64,
     },
+    /// A field that OTLP had before 1.0, in which older receivers still find spans: they would be
+    /// in no count and have no stamp.
+    Outdated {
+        field: &'static str,
+    },
 }
 
 impl From<Malformed> for Invalid {
@@ -110,6 +120,7 @@ impl fmt::Display for Invalid {
             Self::IdLength { field, bytes } => write!(f, "{field} cannot have {bytes} bytes"),
             Self::TooDeep => write!(f, "values are nested deeper than {MAX_DEPTH} levels"),
             Self::TooManySpans { limit } => write!(f, "more than {limit} spans or resources"),
+            Self::Outdated { field } => write!(f, "{field} is no longer a part of OTLP"),
         }
     }
 }

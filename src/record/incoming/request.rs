@@ -69,6 +69,10 @@ impl<'a> Walk<'a> {
             (2, Value::Bytes(part)) => walk.part(field.at, part, Self::scope_spans),
             (3, Value::Bytes(text)) => utf8(text, "ResourceSpans.schema_url"),
             (1..=3, _) => Err(Malformed.into()),
+            (LIBRARY_SPANS, _) => {
+                let field = "ResourceSpans.instrumentation_library_spans";
+                Err(Invalid::Outdated { field })
+            }
             _ => Ok(()),
         })?;
         self.shorten(length, group.len() + added, before);
@@ -180,11 +184,14 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Leaves the attribute out if its key is the stamp's.
+    /// Leaves the attribute out if it could be taken for the stamp.
     #[inline]
     fn attribute(&mut self, at: Range<usize>, pair: &[u8]) -> Result<(), Invalid> {
-        if value::pair(pair, 0)? != &*self.stamp.key {
-            return Ok(());
+        let key = value::pair(pair, 0)?;
+        match self.stamp.key.strip_prefix(key) {
+            Some([]) => {}
+            Some([b'.', ..]) if value::has_map(pair) => {}
+            _ => return Ok(()),
         }
         self.copy_until(at.start);
         self.done = at.end;
@@ -276,3 +283,6 @@ fn last_resource(group: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
 fn check_id(field: &'static str, bytes: usize, expected: usize) -> Result<(), Invalid> {
     if bytes == expected { Ok(()) } else { Err(Invalid::IdLength { field, bytes }) }
 }
+
+/// Field of a `ResourceSpans` in OTLP before 1.0.
+const LIBRARY_SPANS: u32 = 1000;

@@ -80,6 +80,58 @@ fn every_copy_of_the_key_is_removed_wherever_it_is() {
 }
 
 #[test]
+fn maps_that_flatten_to_the_key_are_removed() {
+    const DOTTED: &str = "a.bc.d";
+    let leaf = bytes(1, b"mallory");
+    let map = |key: &str, value: &[u8]| bytes(6, &bytes(1, &attribute_of(key, value)));
+    let text = bytes(1, b"x");
+    let key = |key: &str| bytes(1, key.as_bytes());
+    let rows: &[(Vec<u8>, bool, &str)] = &[
+        (attribute_of("a", &map("bc", &map("d", &leaf))), false, "a map in a map"),
+        (attribute_of("a", &map("bc.d", &leaf)), false, "the rest of the key in one"),
+        (attribute_of("a.bc", &map("d", &leaf)), false, "the last part in a map"),
+        (attribute_of("a", &map("other", &text)), false, "whatever is in the map"),
+        (attribute_of("a", &bytes(6, b"")), false, "also nothing"),
+        (attribute_of(DOTTED, &map("x", &leaf)), false, "the key itself, with any value"),
+        (attribute_of("a", &[map("bc.d", &leaf), text.clone()].concat()), false, "then a text"),
+        (
+            [attribute_of("a", &text), bytes(2, &map("bc.d", &leaf))].concat(),
+            false,
+            "in a second part of the value",
+        ),
+        ([key("x"), attribute_of("a", &map("bc.d", &leaf))].concat(), false, "the last key counts"),
+        (attribute_of("a", &text), true, "text cannot be flattened"),
+        (attribute_of("a.bc", &text), true, "nor there"),
+        (attribute_of("a", &bytes(5, &bytes(1, &map("bc.d", &leaf)))), true, "a map in an array"),
+        (attribute_of("a.b", &map("c.d", &leaf)), true, "not up to a dot"),
+        (attribute_of("a.", &map("bc.d", &leaf)), true, "it would have two dots"),
+        (attribute_of("", &map(DOTTED, &leaf)), true, "it would begin with one"),
+        (attribute_of("other", &map("a.bc.d", &leaf)), true, "of another key"),
+        (attribute_of("a.bc.d.e", &map("f", &leaf)), true, "a longer key"),
+        (attribute_of("A", &map("bc.d", &leaf)), true, "keys are case-sensitive"),
+    ];
+    let dotted = Stamp::new(DOTTED, "me");
+    let stamp_field = bytes(1, &attribute_of(DOTTED, &bytes(1, b"me")));
+    for (pair, stays, why) in rows {
+        let build = |pairs: &[Vec<u8>], stamp: &[u8]| {
+            let of = |number| pairs.iter().flat_map(|pair| bytes(number, pair)).collect::<Vec<_>>();
+            let event = bytes(11, &of(3));
+            let link = bytes(13, &[ids(), of(4)].concat());
+            let span = span(&[of(9), event, link].concat());
+            let scope_spans = [bytes(1, &of(3)), bytes(2, &span)].concat();
+            let resource = bytes(1, &[&of(1)[..], stamp].concat());
+            bytes(1, &[resource, bytes(2, &scope_spans)].concat())
+        };
+        let other = attribute_of("other", &text);
+        let sent = build(&[other.clone(), pair.clone(), other.clone()], b"");
+        let kept = if *stays { vec![pair.clone()] } else { vec![] };
+        let kept = [vec![other.clone()], kept, vec![other]].concat();
+        let found = stamp(&sent, &dotted, 100).map(|stamped| stamped.request);
+        assert_eq!(found, Ok(build(&kept, &stamp_field)), "{why}");
+    }
+}
+
+#[test]
 fn every_resource_is_stamped_once_whatever_its_form() {
     let ours = bytes(1, &attribute_of(KEY, &bytes(1, b"mallory")));
     let other = bytes(1, &attribute_of("other", b""));
@@ -155,6 +207,7 @@ fn every_resource_is_stamped_once_whatever_its_form() {
 fn what_a_backend_could_not_read_is_refused() {
     let malformed = Invalid::Malformed(Malformed);
     let id = |field, bytes| Invalid::IdLength { field, bytes };
+    let outdated = Invalid::Outdated { field: "ResourceSpans.instrumentation_library_spans" };
     let nested = |levels: usize| {
         let value = (1..levels).fold(uint(3, 1), |value, _| bytes(5, &bytes(1, &value)));
         request(&span(&bytes(9, &attribute_of("k", &value))))
@@ -188,6 +241,9 @@ fn what_a_backend_could_not_read_is_refused() {
         (in_link(&[&ids(), &uint(4, 1)]), malformed, "a link's attribute that is a number"),
         (with(&bytes(15, &bytes(3, b""))), malformed, "a status code that is text"),
         (with(&bytes(9, &bytes(3, b""))), malformed, "an index that is text"),
+        (bytes(1, &bytes(1000, &bytes(2, &span(b"")))), outdated, "spans where old receivers look"),
+        (bytes(1, &bytes(1000, b"")), outdated, "also if there are none"),
+        (bytes(1, &uint(1000, 1)), outdated, "of whatever type"),
         (nested(MAX_DEPTH + 1), Invalid::TooDeep, "one array too deep"),
         (maps(MAX_DEPTH + 1), Invalid::TooDeep, "one map too deep"),
         (nested(20_000), Invalid::TooDeep, "without using up the stack"),
@@ -213,6 +269,7 @@ fn what_a_backend_could_not_read_is_refused() {
         (with(&bytes(4, &[1; 8])), "a parent"),
         (in_link(&[&ids()]), "a link"),
         (with(&bytes(15, &bytes(1, b"\xff"))), "a reserved number may hold anything"),
+        (with(&bytes(1000, b"x")), "its number is unknown in other messages"),
         (with(&bytes(17, b"\xff\xff\xff")), "so may an unknown field"),
         (with(&bytes(9, &attribute_of("k", &bytes(7, b"\xff")))), "bytes need not be text"),
     ];
@@ -338,6 +395,7 @@ fn refusals_are_told_in_the_words_of_the_sender() {
         ),
         (Invalid::TooDeep, "values are nested deeper than 64 levels"),
         (Invalid::TooManySpans { limit: 7 }, "more than 7 spans or resources"),
+        (Invalid::Outdated { field: "A.b" }, "A.b is no longer a part of OTLP"),
     ];
     for (invalid, words) in rows {
         assert_eq!(invalid.to_string(), words);

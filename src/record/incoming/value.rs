@@ -32,6 +32,19 @@ pub(super) fn pair(message: &[u8], depth: usize) -> Result<&[u8], Invalid> {
     Ok(key)
 }
 
+/// Whether there is a map in the value of a `KeyValue` that has been checked, also if another value
+/// comes after it: who reads it may look at either.
+pub(super) fn has_map(pair: &[u8]) -> bool {
+    messages(pair, 2).any(|value| messages(value, 6).next().is_some())
+}
+
+fn messages(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    Fields::new(message).filter_map(move |field| match field {
+        Ok((found, Value::Bytes(message))) if found == number => Some(message),
+        _ => None,
+    })
+}
+
 fn value(message: &[u8], depth: usize) -> Result<(), Invalid> {
     if depth == MAX_DEPTH {
         return Err(Invalid::TooDeep);
