@@ -1,6 +1,9 @@
 //! Senders who mean harm: each is answered within its bounds, and nobody else loses anything.
 
 use std::io::Write;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,7 +12,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tower_otlp::ForwardLimits;
+use tower_otlp::{Acknowledge, ForwardLimits};
 
 use super::*;
 use crate::sinks::collector::Collector;
@@ -140,14 +143,25 @@ fn forever(chunk: Vec<u8>) -> Body {
 async fn hostile_senders_are_answered_and_others_lose_nothing() {
     let collector = Collector::start(Script::Ok);
     let tracing = tracing_to(&collector.grpc_url());
-    let limits = ForwardLimits::default().receive_time(Duration::from_secs(2));
-    let forwarder = by_name(&tracing).limits(limits);
+    // As many spans as one sender can send after one another.
+    let spans = NonZeroU32::new(1_000_000).unwrap();
+    let limits = ForwardLimits::default().spans_per_second(spans).spans_per_second_of_each(spans);
+    let limits = limits.receive_time(Duration::from_secs(2));
+    let forwarder = by_name(&tracing).limits(limits).acknowledge(Acknowledge::WhenDelivered);
     let forwarding = Forwarding::start(&forwarder).await;
 
     let channel = forwarding.channel();
+    let over = Arc::new(AtomicBool::new(false));
+    let are_over = Arc::clone(&over);
     let well_behaved = tokio::spawn(async move {
-        for number in 0..100 {
-            export(channel.clone(), "alice", request(number, 10)).await.unwrap();
+        let mut requests = 0_u64;
+        loop {
+            let told = export(channel.clone(), "alice", request(requests as u16, 10)).await;
+            assert_eq!(told.unwrap(), ExportTraceServiceResponse::default());
+            requests += 1;
+            if are_over.load(Ordering::Relaxed) {
+                break requests;
+            }
         }
     });
     let attacks = attacks();
@@ -156,12 +170,14 @@ async fn hostile_senders_are_answered_and_others_lose_nothing() {
     for (attack, why) in attacks {
         timeout(LONG, attack.run(&forwarding, why)).await.expect(why);
     }
-    well_behaved.await.unwrap();
+    over.store(true, Ordering::Relaxed);
+    let requests = well_behaved.await.unwrap();
 
-    assert_eq!(tracing.shutdown(LONG).await, delivered(1000));
-    assert_eq!(collector.spans().len(), 1000);
+    let spans = 10 * requests;
+    assert_eq!(tracing.shutdown(LONG).await, delivered(spans));
+    assert_eq!(collector.spans().len() as u64, spans);
     let stats = forwarder.stats();
-    assert_eq!((stats.requests, stats.taken, stats.spans), (100 + count, 100, 1000));
+    assert_eq!((stats.requests, stats.taken, stats.spans), (requests + count, requests, spans));
     assert_eq!(stats.refused.total(), count);
     assert_eq!(stats.refused.timed_out, 1);
 }
