@@ -5,6 +5,7 @@ mod arrival;
 mod hostile;
 mod refused;
 mod untraced;
+mod verbatim;
 
 use std::net::SocketAddr;
 use std::time::Duration;

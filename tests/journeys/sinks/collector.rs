@@ -47,6 +47,9 @@ pub(crate) struct Received {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) message: ExportTraceServiceRequest,
+    /// The bytes of the message.
+    #[cfg_attr(not(feature = "forward"), expect(dead_code, reason = "for what is passed on"))]
+    pub(crate) body: Bytes,
 }
 
 impl Received {
@@ -300,16 +303,18 @@ impl Shared {
             (false, true) => gunzip(&body),
             (false, false) => body.to_vec(),
         };
+        let len = body.len();
         let received = Received {
             version: head.version,
             method: head.method,
             path: head.uri.path().to_owned(),
             headers: head.headers,
             message: ExportTraceServiceRequest::decode(&body[..]).expect("an OTLP request"),
+            body: body.into(),
         };
         self.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
         self.arrived.notify_all();
-        let answer = self.next_answer(is_grpc, is_gzip, body.len()).await;
+        let answer = self.next_answer(is_grpc, is_gzip, len).await;
         self.count_as_played();
 
         let mut response = Response::new(ScriptedBody {
