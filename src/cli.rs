@@ -62,9 +62,13 @@
 //!     .mut_arg("trace", |arg| arg.env("TSH_TRACE").hide(true));
 //! ```
 //!
+//! A section that is not off and names no exporter says where spans go also when
+//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+//!
 //! Headers, certificates and compression of the section are for its own exporter; with
 //! `--trace-exporter` they are left out, and those of the environment
-//! ([`OTEL_EXPORTER_OTLP_*`](crate::config#environment)) count.
+//! ([`OTEL_EXPORTER_OTLP_*`](crate::config#environment)) count. Its headers are not sent over the
+//! channel either.
 //!
 //! In any case the command joins the trace of whoever runs it, as
 //! [`TRACEPARENT`](crate::TraceContext::from_environment) says; with an option it is recorded there,
@@ -96,7 +100,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 pub use self::command_trace::CommandTrace;
 pub use self::exit::{CommandExit, Exit, Finished};
-use crate::config::{ExporterUrl, TracingServiceConfig, is_no};
+use crate::config::{ExporterUrl, TracingServiceConfig, env, is_no};
 use crate::tracing_service::TracingService;
 
 /// `--trace` and `--trace-exporter`, to be flattened into the arguments of a tool.
@@ -143,6 +147,8 @@ impl TraceArgs {
         service_name: &str,
         section: TracingServiceConfig,
     ) -> Result<Option<TracingService>, String> {
+        // Before it is switched on: one that is off asks no variables.
+        let names_exporter = section.names_exporter(&env::process);
         let section = section.of_everything();
         let exporter = self.exporter.as_deref().filter(|url| !url.is_empty());
         let started = if let Some(url) = exporter {
@@ -150,10 +156,10 @@ impl TraceArgs {
             section.exporting_to(url).start_command(service_name)
         } else if !self.trace {
             return Ok(None);
-        } else if section.names_exporter() {
+        } else if names_exporter {
             section.start_command(service_name)
         } else {
-            let started = section.start_command_over_channel(service_name);
+            let started = section.without_headers().start_command_over_channel(service_name);
             started.map_err(|error| error.to_string())
         };
         started.map(Some)
