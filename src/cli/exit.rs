@@ -3,7 +3,12 @@
 use std::fmt;
 use std::process::{ExitCode, Termination};
 
-/// How a command ended.
+/// How a command ended. Returned from `main`, it is the exit code of the process; one that does not
+/// fit into a byte is 255, and the description is not printed.
+///
+/// A plain number cannot be returned from `main`: make it one of these, or give it to
+/// [`std::process::exit`], after [`run`](super::CommandTrace::run) has returned. Before, the trace
+/// would be lost: nothing is dropped then.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CommandExit {
     code: i32,
@@ -25,6 +30,12 @@ impl CommandExit {
 
     pub(super) fn into_parts(self) -> (i32, String) {
         (self.code, self.description)
+    }
+}
+
+impl Termination for CommandExit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(u8::try_from(self.code).unwrap_or(u8::MAX))
     }
 }
 
@@ -102,3 +113,17 @@ impl<T: Termination> Termination for Finished<T> {
 
 /// 128 and the number of the signal.
 pub(super) const INTERRUPTED: i32 = 130;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_returned_from_main_and_none_becomes_a_success() {
+        for (code, expected) in [(0, 0), (3, 3), (255, 255), (256, 255), (-1, 255)] {
+            let reported = Finished::Ended(CommandExit::code(code)).report();
+            let expected = ExitCode::from(expected);
+            assert_eq!(format!("{reported:?}"), format!("{expected:?}"), "{code}");
+        }
+    }
+}
