@@ -7,15 +7,17 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, Uri};
 use http_body::Body;
-use opentelemetry::context::FutureExt;
+use opentelemetry::context::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex as Turn;
 use tokio::task::JoinHandle;
@@ -61,8 +63,12 @@ impl ChannelSink {
         // Until one was answered well they go one by one: a server that takes no spans is to be
         // asked once, and not by all that wait.
         let _turn = match channel.takes_spans() {
-            Some(true) => None,
-            Some(false) | None => Some(channel.turn.lock().await),
+            Some(_) => None,
+            None => {
+                let turn = channel.turn.lock().await;
+                // Those that have waited go side by side once it is known.
+                channel.takes_spans().is_none().then_some(turn)
+            }
         };
         if channel.takes_spans() == Some(false) {
             return Err(Failure::for_good(TAKES_NONE));
@@ -77,6 +83,11 @@ impl ChannelSink {
                 return read(&answer);
             }
             Some(_) | None => return read(&answer),
+        }
+        if channel.takes_spans() == Some(true) {
+            // It has taken some. The next one to answer may be another server, or a proxy that is
+            // between two.
+            return Err(Failure::for_now(TAKES_NONE_NOW));
         }
         channel.says(NO);
         Err(Failure::for_good(TAKES_NONE))
@@ -171,13 +182,19 @@ impl Channel {
         self.takes_spans.store(word, Ordering::Relaxed);
     }
 
+    /// What panics in the channel, of which not all runs in the task, costs the one export.
     async fn exchange(&self, request: Request<Pieces>) -> Result<Answer, Failure> {
-        let call = (self.call)(request);
-        let Some(runtime) = &self.runtime else { return call.await };
+        let panicked = || Failure::for_now("the channel panicked");
+        let call = catch_unwind(AssertUnwindSafe(|| (self.call)(request)));
+        let call = call.map_err(|_| panicked())?;
+        let Some(runtime) = &self.runtime else {
+            let answer = AssertUnwindSafe(call).catch_unwind().await;
+            return answer.unwrap_or_else(|_| Err(panicked()));
+        };
         // That telemetry is suppressed goes with it.
         match Task(runtime.spawn(call.with_current_context())).await {
             Ok(answer) => answer,
-            Err(error) if error.is_panic() => Err(Failure::for_now("the channel panicked")),
+            Err(error) if error.is_panic() => Err(panicked()),
             Err(_) => Err(Failure::for_now("the runtime of the channel has ended")),
         }
     }
@@ -213,3 +230,5 @@ const NO: u8 = 2;
 
 const TAKES_NONE: &str = "the server there has no OTLP TraceService (UNIMPLEMENTED), so it \
                           forwards no spans, and is sent no more of them";
+const TAKES_NONE_NOW: &str = "the server there has no OTLP TraceService (UNIMPLEMENTED), which it \
+                              had before";

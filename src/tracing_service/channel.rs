@@ -30,9 +30,14 @@ impl TracingServiceConfig {
     /// warning (`OTEL_EXPORTER_OTLP_*` but for the timeout): headers there are secrets that are
     /// meant for somebody else. Nothing is compressed but by the channel.
     ///
-    /// When the server answers `UNIMPLEMENTED`, it forwards no spans. That is said in the log once,
+    /// When the first answer is `UNIMPLEMENTED` or HTTP 404, the server forwards no spans. That is said in the log once,
     /// and nothing more is sent over the channel; spans are counted as
     /// [`failed`](crate::Dropped::failed) until [another one](TracingService::set_channel) is given.
+    /// From a server that has taken spans before, it is a failure that may pass, and they are sent
+    /// again.
+    ///
+    /// [`delivered`](crate::Stats::delivered) means that the server has taken the spans: what
+    /// becomes of them behind it is its own affair, and in its own numbers.
     ///
     /// # The runtime
     ///

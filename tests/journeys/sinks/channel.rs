@@ -3,12 +3,15 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use futures_util::future::{BoxFuture, pending};
 use http::Version;
 use tokio::net::TcpSocket;
 use tokio::runtime;
+use tokio::sync::Barrier;
 use tonic::body::Body;
 use tonic::transport;
 use tower::util::BoxCloneService;
@@ -137,6 +140,48 @@ async fn a_server_that_forwards_no_spans_is_asked_once() {
         assert_eq!(better.ids(), ids(&served), "{why}");
         assert_eq!(collector.received().len(), 1, "{why}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_has_taken_spans_is_asked_again() {
+    for (answer, why) in [(Answer::grpc("12"), "gRPC's word"), (Answer::new(404), "a proxy's")] {
+        let collector = Collector::start(Script::Ok);
+        let tracing = everything().start_forwarding("once more", channel_to(&collector)).unwrap();
+        serve(&tracing, 2);
+        assert_eq!(tracing.flush(LONG).await, settled(2, 0), "{why}");
+        collector.play(Script::First(1, Box::new(answer)));
+        serve(&tracing, 3);
+        assert_eq!(tracing.flush(LONG).await, settled(5, 0), "{why}");
+        assert_eq!(collector.spans().len(), 5, "{why}");
+        assert_eq!(tracing.shutdown(LONG).await, settled(5, 0), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn batches_go_side_by_side_once_the_server_has_taken_one() {
+    let (asked, side_by_side) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
+    let channel = service_fn(move |_: Request<Body>| {
+        let is_first = !asked.swap(true, Ordering::Relaxed);
+        let side_by_side = Arc::clone(&side_by_side);
+        async move {
+            if is_first {
+                // Time for the others to queue up. Without it there is less to see, and no harm.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            } else {
+                side_by_side.wait().await;
+            }
+            let taken = Response::builder().header("content-type", "application/grpc");
+            taken.header("grpc-status", "0").body(Body::empty())
+        }
+    });
+    let tracing = everything()
+        .queue(tower_otlp::QueueConfig::default().max_batch_spans(1))
+        .start_forwarding_later("side by side")
+        .unwrap();
+    serve(&tracing, 5);
+    tracing.set_channel(channel).unwrap();
+    assert_eq!(tracing.flush(LONG).await, settled(5, 0));
+    assert_eq!(tracing.shutdown(LONG).await, settled(5, 0));
 }
 
 #[tokio::test]
@@ -312,11 +357,12 @@ fn what_is_about_a_connection_of_the_exporters_own_is_an_error() {
 #[tokio::test]
 async fn a_channel_that_hangs_breaks_or_panics_costs_no_more_than_the_attempt() {
     type Row = (Faulty, &'static str);
-    let rows: [Row; 4] = [
+    let rows: [Row; 5] = [
         (Faulty::NeverReady, "no complete answer within 0.02 s"),
         (Faulty::NeverAnswers, "no complete answer within 0.02 s"),
         (Faulty::Fails, "the tunnel has collapsed"),
         (Faulty::Panics, "the channel panicked"),
+        (Faulty::PanicsWhenCloned, "the channel panicked"),
     ];
     for (i, (faulty, words)) in rows.into_iter().enumerate() {
         let name = format!("faulty {i}");
@@ -335,6 +381,22 @@ async fn a_channel_that_hangs_breaks_or_panics_costs_no_more_than_the_attempt() 
         // As often as it takes: on a busy machine, the time of an attempt is short for any channel.
         assert_eq!(tracing.flush(LONG).await, settled(3, 0), "{words}");
         assert_eq!(tracing.shutdown(LONG).await, settled(3, 0), "{words}");
+    }
+}
+
+#[test]
+fn a_channel_that_panics_without_a_runtime_costs_no_more_either() {
+    for (i, faulty) in [Faulty::Panics, Faulty::PanicsWhenCloned].into_iter().enumerate() {
+        let name = format!("faulty without runtime {i}");
+        let log = Log::about(&name);
+        let tracing = everything().start_forwarding(&name, faulty).unwrap();
+        serve(&tracing, 3);
+        assert_eq!(tracing.flush_blocking(4 * SHORT), pending_spans(3));
+        wait_for_line(&log, "the channel panicked");
+        let lines = log.lines();
+        assert!(!lines.iter().any(|line| line.contains("restarted")), "{lines:?}");
+        let stats = tracing.shutdown_blocking(LONG);
+        assert_eq!((stats.delivered, stats.dropped.shutdown), (0, 3));
     }
 }
 
@@ -358,12 +420,24 @@ fn a_runtime_that_has_ended_takes_no_calls_and_nothing_panics() {
 }
 
 /// A service that is no good.
-#[derive(Clone, Copy)]
 enum Faulty {
     NeverReady,
     NeverAnswers,
     Fails,
     Panics,
+    PanicsWhenCloned,
+}
+
+impl Clone for Faulty {
+    fn clone(&self) -> Self {
+        match self {
+            Self::NeverReady => Self::NeverReady,
+            Self::NeverAnswers => Self::NeverAnswers,
+            Self::Fails => Self::Fails,
+            Self::Panics => Self::Panics,
+            Self::PanicsWhenCloned => crate::support::panic_quietly(),
+        }
+    }
 }
 
 impl Service<Request<Body>> for Faulty {
@@ -376,12 +450,12 @@ impl Service<Request<Body>> for Faulty {
     }
 
     fn call(&mut self, _: Request<Body>) -> Self::Future {
-        let faulty = *self;
+        let faulty = self.clone();
         Box::pin(async move {
             match faulty {
                 Self::NeverReady | Self::NeverAnswers => pending().await,
                 Self::Fails => Err("the tunnel has collapsed".into()),
-                Self::Panics => crate::support::panic_quietly(),
+                Self::Panics | Self::PanicsWhenCloned => crate::support::panic_quietly(),
             }
         }) as Pin<Box<_>>
     }
