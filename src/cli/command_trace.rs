@@ -58,8 +58,10 @@ impl CommandTrace {
 
     /// Names the root span, for example by the subcommand. Defaults to the name of the service.
     pub fn named(self, name: impl Into<String>) -> Self {
-        // A span that is recorded takes another name, and any other ignores it.
-        self.context().span().update_name(name.into());
+        // Otherwise the span there is somebody else's.
+        if self.trace_id().is_some() {
+            self.context().span().update_name(name.into());
+        }
         self
     }
 
@@ -330,5 +332,20 @@ mod tests {
         for (stats, expected) in rows {
             assert_eq!(told(&stats), expected);
         }
+    }
+
+    #[cfg(feature = "opentelemetry-sdk")]
+    #[test]
+    fn a_command_that_is_not_traced_names_no_span_of_somebody_else() {
+        use opentelemetry::trace::{Tracer, TracerProvider};
+
+        let (tracing, mut spans) = TracingService::in_memory();
+        let theirs = tracing.tracer_provider().tracer("theirs").start("theirs");
+        let current = Context::current_with_span(theirs).attach();
+        drop(CommandTrace::start(TracingService::off(), "tool").named("tool ls"));
+        drop(current);
+        tracing.shutdown_blocking(Duration::from_secs(60));
+        let names: Vec<_> = spans.take().into_iter().map(|span| span.name).collect();
+        assert_eq!(names, ["theirs"]);
     }
 }
