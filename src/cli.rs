@@ -43,6 +43,9 @@
 //! trace 4bf92f3577b34da6a3ce929d0e0e4736: 3 spans delivered
 //! ```
 //!
+//! To the server, that is: what becomes of them behind it is in its numbers. Of spans that are lost
+//! it says how many, and why.
+//!
 //! # What is traced, and where spans go
 //!
 //! | option | environment | spans |
@@ -86,7 +89,7 @@
 //!
 //! A URL that is none, a directory that cannot be written to, a certificate that is missing: a
 //! warning on standard error, and the command runs untraced. What is lost on the way is in the
-//! last line.
+//! last line, with the reason of the last failure.
 
 mod command_trace;
 mod exit;

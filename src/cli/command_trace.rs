@@ -3,14 +3,17 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use opentelemetry::Context;
-use opentelemetry::context::FutureExt;
+use opentelemetry::context::FutureExt as _;
 use opentelemetry::trace::{TraceContextExt, TraceId};
 use tokio::sync::oneshot;
 
@@ -40,6 +43,8 @@ struct Running {
     /// Of a command that is recorded.
     trace_id: Option<TraceId>,
     deadline: Duration,
+    /// Whether the last line was written, or is about to be.
+    told: AtomicBool,
 }
 
 impl CommandTrace {
@@ -52,7 +57,8 @@ impl CommandTrace {
             (None, None) => (None, None, Context::current()),
         };
         let root = Mutex::new(root);
-        let running = Running { tracing, root, context, trace_id, deadline: DEADLINE };
+        let told = AtomicBool::new(false);
+        let running = Running { tracing, root, context, trace_id, deadline: DEADLINE, told };
         Self { running: Some(Arc::new(running)) }
     }
 
@@ -112,21 +118,34 @@ impl CommandTrace {
 
     /// Runs the command with the root span as the active one, and [finishes](Self::finish) with
     /// what it [returns](Exit). At Ctrl-C the command is dropped, and the end is
-    /// [`Finished::Interrupted`]; when Ctrl-C comes again, or later, the process ends at once with
-    /// exit code 130.
+    /// [`Finished::Interrupted`]. When Ctrl-C comes again, or after the command has ended, the
+    /// process ends at once with exit code 130; if spans were being delivered and that was the first
+    /// one, a line says what was delivered by then.
     ///
-    /// A command that is not traced is only run.
+    /// A panic of the command goes on when its trace has ended, as one. A command that is not traced
+    /// is only run.
     pub async fn run<T: Exit>(self, command: impl AsyncFnOnce(&Self) -> T) -> Finished<T> {
         if self.trace_id().is_none() {
             let context = self.context().clone();
             return Finished::Ended(command(&self).with_context(context).await);
         }
         let (tell, interrupted) = oneshot::channel();
+        let ending = self.downgrade();
         // Without it Ctrl-C ends the process as ever, which is no reason not to run.
-        let watched = interrupt::watch(move || tell.send(()).is_ok());
+        let watched = interrupt::watch(move || {
+            let is_running = tell.send(()).is_ok();
+            if !is_running && let Some(running) = ending.upgrade() {
+                running.report(&running.tracing.stats(), say_unless_stuck);
+            }
+            is_running
+        });
         let mut interrupted = watched.ok().map(|()| interrupted);
         let ended = {
-            let mut command = pin!(command(&self).with_context(self.context().clone()));
+            let context = self.context().clone();
+            let this = &self;
+            // Caught, because a drop would block the thread, which may be the only one that can send.
+            let command = async move { command(this).with_context(context).await };
+            let mut command = pin!(AssertUnwindSafe(command).catch_unwind());
             poll_fn(|cx| {
                 match interrupted.as_mut().map(|interrupted| pin!(interrupted).poll(cx)) {
                     Some(Poll::Ready(Ok(()))) => return Poll::Ready(None),
@@ -140,12 +159,16 @@ impl CommandTrace {
         };
         drop(interrupted);
         match ended {
-            Some(result) => {
+            Some(Ok(result)) => {
                 self.finish(result.exit()).await;
                 Finished::Ended(result)
             }
+            Some(Err(panic)) => {
+                self.end(&panicked(), say).await;
+                resume_unwind(panic)
+            }
             None => {
-                self.end(&interruption()).await;
+                self.end(&interruption(), say_unless_stuck).await;
                 Finished::Interrupted
             }
         }
@@ -153,13 +176,17 @@ impl CommandTrace {
 
     /// [`run`](Self::run) for tools that are not async. A function cannot be given up, so at
     /// Ctrl-C the process ends, with exit code 130, once the trace is delivered or the deadline has
-    /// passed.
+    /// passed. When Ctrl-C comes again, or after the command has ended, the process ends at once, as
+    /// in [`run`](Self::run).
     pub fn run_blocking<T: Exit>(self, command: impl FnOnce(&Self) -> T) -> T {
         if self.trace_id().is_some() {
-            let running = self.running.as_ref().map_or_else(Weak::new, Arc::downgrade);
+            let running = self.downgrade();
             let _ = interrupt::watch(move || {
-                if let Some(running) = running.upgrade() {
-                    running.end_blocking(&interruption());
+                if let Some(running) = running.upgrade()
+                    && !running.end_blocking(&interruption(), say_unless_stuck)
+                {
+                    // It had ended.
+                    running.report(&running.tracing.stats(), say_unless_stuck);
                 }
                 false
             });
@@ -174,9 +201,10 @@ impl CommandTrace {
 
     /// Ends the root span with this exit code, waits until all spans are delivered or the
     /// [deadline](Self::deadline) has passed, and writes a line on standard error: the trace, and
-    /// what of it was delivered or lost. Of a command that is not traced nothing is said.
+    /// what of it was delivered or lost, and why. Over a channel, delivered is what the server there
+    /// has taken. Of a command that is not traced nothing is said.
     pub async fn finish(self, exit: impl Into<CommandExit>) {
-        self.end(&End::by(exit.into())).await;
+        self.end(&End::by(exit.into()), say).await;
     }
 
     /// [`finish`](Self::finish) for tools that are not async. Blocks the thread; where spans go over a
@@ -188,13 +216,19 @@ impl CommandTrace {
         }
     }
 
-    async fn end(mut self, end: &End) {
+    async fn end(mut self, end: &End, say: Say) {
         let Some(running) = self.running.take() else { return };
-        if running.end_root(end)
-            && let Some(Running { tracing, trace_id, deadline, .. }) = Arc::into_inner(running)
-        {
-            report(trace_id, &tracing.shutdown(deadline).await);
+        if running.end_root(end) {
+            running.report(&running.tracing.shutdown_shared(running.deadline).await, say);
         }
+        if let Some(Running { tracing, .. }) = Arc::into_inner(running) {
+            // It is over: this is the word for it.
+            tracing.shutdown(Duration::ZERO).await;
+        }
+    }
+
+    fn downgrade(&self) -> Weak<Running> {
+        self.running.as_ref().map_or_else(Weak::new, Arc::downgrade)
     }
 
     fn running(&self) -> &Running {
@@ -205,10 +239,9 @@ impl CommandTrace {
 impl Drop for CommandTrace {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            let panicked =
-                End { exit_code: None, error: Some(("panic".to_owned(), String::new())) };
-            let unknown = End { exit_code: None, error: None };
-            end_blocking(running, if thread::panicking() { &panicked } else { &unknown });
+            let unknown = || End { exit_code: None, error: None };
+            let end = if thread::panicking() { panicked() } else { unknown() };
+            end_blocking(running, &end);
         }
     }
 }
@@ -233,15 +266,31 @@ impl Running {
         is_mine
     }
 
-    fn end_blocking(&self, end: &End) {
-        if self.end_root(end) {
-            report(self.trace_id, &self.tracing.shutdown_shared(self.deadline));
+    /// Whether it was still to be ended.
+    fn end_blocking(&self, end: &End, say: Say) -> bool {
+        let is_mine = self.end_root(end);
+        if is_mine {
+            self.report(&self.tracing.shutdown_shared_blocking(self.deadline), say);
+        }
+        is_mine
+    }
+
+    /// Once.
+    fn report(&self, stats: &Stats, say: Say) {
+        let Some(trace_id) = self.trace_id else { return };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let why = match (self.tracing.lacks_channel(), self.tracing.last_failure()) {
+                (true, _) => WhyLost::NoChannel,
+                (false, Some(reason)) => WhyLost::Failed(reason),
+                (false, None) => WhyLost::Unknown,
+            };
+            say(format_args!("trace {trace_id}: {}", told(stats, &why)));
         }
     }
 }
 
 fn end_blocking(running: Arc<Running>, end: &End) {
-    running.end_blocking(end);
+    running.end_blocking(end, say);
     match Arc::into_inner(running) {
         // It is over: this is the word for it.
         Some(Running { tracing, .. }) => drop(tracing.shutdown_blocking(Duration::ZERO)),
@@ -272,14 +321,19 @@ fn interruption() -> End {
     End { exit_code: Some(INTERRUPTED), error }
 }
 
-fn report(trace_id: Option<TraceId>, stats: &Stats) {
-    if let Some(trace_id) = trace_id {
-        say(format_args!("trace {trace_id}: {}", told(stats)));
-    }
+fn panicked() -> End {
+    End { exit_code: None, error: Some(("panic".to_owned(), String::new())) }
+}
+
+/// Why spans of a trace were lost, if some were.
+enum WhyLost {
+    Unknown,
+    NoChannel,
+    Failed(Arc<String>),
 }
 
 /// What of a trace was delivered or lost, in words.
-fn told(stats: &Stats) -> String {
+fn told(stats: &Stats, why: &WhyLost) -> String {
     let spans = |count: u64| if count == 1 { "span" } else { "spans" };
     let Stats { accepted, delivered, .. } = *stats;
     if delivered == accepted {
@@ -289,10 +343,18 @@ fn told(stats: &Stats) -> String {
     let reasons = reasons.into_iter().chain(stats.dropped.reasons());
     let reasons: Vec<_> = reasons
         .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| format!("{reason} {count}"))
+        .map(|(reason, count)| match (reason, why) {
+            ("shut down", WhyLost::NoChannel) => format!("no channel given {count}"),
+            _ => format!("{reason} {count}"),
+        })
         .collect();
+    let why = match why {
+        WhyLost::Unknown | WhyLost::NoChannel => String::new(),
+        // On one line, whatever an error is made of.
+        WhyLost::Failed(reason) => format!(": {}", reason.replace(char::is_control, " ")),
+    };
     format!(
-        "{delivered} of {accepted} {} delivered, {} lost ({})",
+        "{delivered} of {accepted} {} delivered, {} lost ({}){why}",
         spans(accepted),
         accepted - delivered,
         reasons.join(", "),
@@ -304,8 +366,25 @@ pub(super) fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// As [`say`], for somebody who ends the process at Ctrl-C: whoever holds standard error, or does not
+/// read it, is waited for only a moment.
+fn say_unless_stuck(line: fmt::Arguments<'_>) {
+    let line = line.to_string();
+    let (tell, told) = mpsc::channel();
+    let body = move || {
+        say(format_args!("{line}"));
+        let _ = tell.send(());
+    };
+    if thread::Builder::new().name("tower-otlp-last".into()).spawn(body).is_ok() {
+        let _ = told.recv_timeout(MOMENT);
+    }
+}
+
+type Say = fn(fmt::Arguments<'_>);
+
 /// How long the end waits, unless the tool says otherwise: somebody sits in front of it.
 const DEADLINE: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -330,8 +409,21 @@ mod tests {
             ),
         ];
         for (stats, expected) in rows {
-            assert_eq!(told(&stats), expected);
+            assert_eq!(told(&stats, &WhyLost::Unknown), expected);
         }
+
+        let dropped = Dropped { failed: 2, ..Dropped::default() };
+        let failed = WhyLost::Failed(Arc::new("cannot connect:\nrefused".to_owned()));
+        assert_eq!(
+            told(&Stats { dropped, ..stats(2, 0) }, &failed),
+            "0 of 2 spans delivered, 2 lost (export failed 2): cannot connect: refused",
+        );
+        assert_eq!(told(&stats(2, 2), &failed), "2 spans delivered", "what was tried again");
+        let dropped = Dropped { queue_full: 1, shutdown: 2, ..Dropped::default() };
+        assert_eq!(
+            told(&Stats { dropped, ..stats(3, 0) }, &WhyLost::NoChannel),
+            "0 of 3 spans delivered, 3 lost (queue full 1, no channel given 2)",
+        );
     }
 
     #[cfg(feature = "opentelemetry-sdk")]

@@ -46,6 +46,8 @@ pub(crate) use outcome::Then;
 pub(crate) use outcome::{Failure, Outcome, Sink};
 #[cfg(feature = "forward")]
 pub(crate) use receipt::{Receipt, Settled};
+#[cfg(feature = "clap")]
+use report::LastFailure;
 #[cfg(all(feature = "_client", any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) use report::info;
 pub(crate) use report::warn;
@@ -59,6 +61,8 @@ use worker::{Command, Drain, Worker};
 pub(crate) struct Pipeline {
     intake: Arc<Intake>,
     commands: mpsc::UnboundedSender<Command>,
+    #[cfg(feature = "clap")]
+    last_failure: LastFailure,
 }
 
 impl Pipeline {
@@ -75,8 +79,22 @@ impl Pipeline {
     ) -> io::Result<Self> {
         let intake = Arc::new(Intake::new(options.buffer()));
         let (commands, inbox) = mpsc::unbounded_channel();
-        Worker::new(Arc::clone(&intake), sink, options, inbox, hold.map(from_now)).spawn()?;
-        Ok(Self { intake, commands })
+        let worker = Worker::new(Arc::clone(&intake), sink, options, inbox, hold.map(from_now));
+        #[cfg(feature = "clap")]
+        let last_failure = worker.last_failure();
+        worker.spawn()?;
+        Ok(Self {
+            intake,
+            commands,
+            #[cfg(feature = "clap")]
+            last_failure,
+        })
+    }
+
+    /// Why spans could not be delivered when they last could not.
+    #[cfg(feature = "clap")]
+    pub(crate) fn last_failure(&self) -> Option<Arc<String>> {
+        self.last_failure.get()
     }
 
     pub(crate) fn intake(&self) -> &Arc<Intake> {
@@ -183,7 +201,12 @@ impl Flusher {
     pub(crate) fn flush_blocking(&self, deadline: Duration) -> Stats {
         match self.commands.upgrade() {
             Some(commands) => {
-                let pipeline = Pipeline { intake: Arc::clone(&self.intake), commands };
+                let pipeline = Pipeline {
+                    intake: Arc::clone(&self.intake),
+                    commands,
+                    #[cfg(feature = "clap")]
+                    last_failure: LastFailure::default(),
+                };
                 pipeline.flush_blocking(deadline)
             }
             None => self.intake.stats(),

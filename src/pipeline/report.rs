@@ -3,8 +3,10 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use super::buffer::Intake;
@@ -28,7 +30,13 @@ pub(super) struct Report {
     /// In words.
     room: String,
     patience: Duration,
+    last_failure: LastFailure,
 }
+
+/// Why spans could not be delivered when they last could not, for whoever asks in the end. Not
+/// limited, as lines are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastFailure(Arc<ArcSwapOption<String>>);
 
 /// What was said of the exports last, and since when there is something to say.
 #[derive(Debug)]
@@ -48,6 +56,11 @@ impl Report {
         }
     }
 
+    #[cfg(feature = "clap")]
+    pub(super) fn last_failure(&self) -> LastFailure {
+        self.last_failure.clone()
+    }
+
     /// Spans were exported, all but those that the backend rejected.
     pub(super) fn delivered(
         &mut self,
@@ -58,6 +71,7 @@ impl Report {
         intake: &Intake,
     ) {
         if rejected > 0 {
+            self.last_failure.set(message);
             self.say_news(message, rejected, intake, || {
                 format!("{target} rejected {rejected} of {spans} spans: {message}")
             });
@@ -85,6 +99,7 @@ impl Report {
         Failure { reason, .. }: &Failure,
         intake: &Intake,
     ) {
+        self.last_failure.set(reason);
         let room = self.room.clone();
         self.say_news(reason, 0, intake, || {
             format!(
@@ -101,6 +116,7 @@ impl Report {
         spans: u64,
         intake: &Intake,
     ) {
+        self.last_failure.set(reason);
         self.say_news(reason, spans, intake, || {
             format!(
                 "cannot export to {target}: {reason}; spans lost: {spans}, and further ones until \
@@ -184,6 +200,17 @@ impl Report {
                 );
             });
         }
+    }
+}
+
+impl LastFailure {
+    fn set(&self, reason: &str) {
+        self.0.store(Some(Arc::new(reason.to_owned())));
+    }
+
+    #[cfg(feature = "clap")]
+    pub(super) fn get(&self) -> Option<Arc<String>> {
+        self.0.load_full()
     }
 }
 

@@ -33,6 +33,8 @@ use super::buffer::Intake;
 use super::ledger::Claim;
 use super::options::PipelineOptions;
 use super::outcome::{Outcome, Sink, Then};
+#[cfg(feature = "clap")]
+use super::report::LastFailure;
 use super::report::Report;
 
 /// What the owner of the pipeline asks for.
@@ -86,6 +88,11 @@ impl Worker {
             report: Report::new(&options),
             waiting: Vec::new(),
         }
+    }
+
+    #[cfg(feature = "clap")]
+    pub(super) fn last_failure(&self) -> LastFailure {
+        self.report.last_failure()
     }
 
     pub(super) fn spawn(mut self) -> io::Result<()> {

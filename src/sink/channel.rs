@@ -120,6 +120,11 @@ impl Slot {
         drop(earlier);
     }
 
+    #[cfg(feature = "clap")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.get().is_none()
+    }
+
     fn get(&self) -> Option<Arc<Channel>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

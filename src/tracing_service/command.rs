@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use opentelemetry::Context;
 
+#[cfg(feature = "tonic")]
+use super::channel::Forwarding;
 use super::{StartError, TracingService};
 #[cfg(feature = "file")]
 use crate::config::Target;
@@ -73,9 +75,32 @@ impl TracingService {
         Some(CommandSpan::start(into, self.limits, sampler, name, executable.as_deref(), parent))
     }
 
-    /// [`shutdown_blocking`](Self::shutdown_blocking) by somebody who shares the service, just
-    /// before the process ends.
-    pub(crate) fn shutdown_shared(&self, deadline: Duration) -> Stats {
+    /// Why spans could not be delivered when they last could not.
+    pub(crate) fn last_failure(&self) -> Option<Arc<String>> {
+        self.pipeline.as_ref()?.last_failure()
+    }
+
+    /// Whether spans go over a channel, and none has been given.
+    pub(crate) fn lacks_channel(&self) -> bool {
+        #[cfg(feature = "tonic")]
+        return matches!(&self.forwarding, Forwarding::Over(slot) if slot.is_empty());
+        #[cfg(not(feature = "tonic"))]
+        {
+            let _ = self;
+            false
+        }
+    }
+
+    /// [`shutdown`](Self::shutdown) by somebody who shares the service.
+    pub(crate) async fn shutdown_shared(&self, deadline: Duration) -> Stats {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.shutdown(deadline).await,
+            None => self.stats(),
+        }
+    }
+
+    /// [`shutdown_blocking`](Self::shutdown_blocking) by somebody who shares the service.
+    pub(crate) fn shutdown_shared_blocking(&self, deadline: Duration) -> Stats {
         match &self.pipeline {
             Some(pipeline) => pipeline.shutdown_blocking(deadline),
             None => self.stats(),

@@ -8,15 +8,20 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use http::{Request, Response};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use serde_json::Value;
+use tonic::body::Body;
+use tower::Service;
 use tower_otlp::cli::{Exit, Finished};
 use tower_otlp::opentelemetry;
 use tower_otlp::{CommandTrace, TraceArgs, TraceContext, TracingServiceConfig};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+
+const LONG: Duration = Duration::from_secs(600);
 
 /// The tool: it does what its environment says, in a process of its own.
 #[test]
@@ -43,6 +48,37 @@ fn the_tool() {
             std::future::pending::<()>().await;
         }))),
         "hangs blocking" => trace.run_blocking(|trace| {
+            work(trace);
+            loop {
+                thread::park();
+            }
+        }),
+        "channel" => code_of(block_on(trace.run(async |trace| {
+            trace.set_channel(channel(Spans::Taken));
+        }))),
+        "panics over a channel" => {
+            let run = block_on(trace.run(async |trace| -> i32 {
+                trace.set_channel(channel(Spans::Taken));
+                crate::support::panic_quietly()
+            }));
+            panic!("it went on: {run:?}")
+        }
+        "delivers for ever" => code_of(block_on(trace.deadline(LONG).run(async |trace| {
+            trace.set_channel(channel(Spans::LeftWaiting));
+        }))),
+        "delivers for ever blocking" => trace.deadline(LONG).run_blocking(|trace| {
+            trace.set_channel(channel(Spans::LeftWaiting));
+            0
+        }),
+        "hangs blocking, and delivers for ever" => trace.deadline(LONG).run_blocking(|trace| {
+            trace.set_channel(channel(Spans::LeftWaiting));
+            work(trace);
+            loop {
+                thread::park();
+            }
+        }),
+        "hangs blocking with standard error" => trace.run_blocking(|trace| {
+            let _held = std::io::stderr().lock();
             work(trace);
             loop {
                 thread::park();
@@ -75,6 +111,29 @@ fn work(trace: &CommandTrace) {
     child.args(["-c", "echo child $TRACEPARENT $BAGGAGE"]);
     TraceContext::pass_to(&mut child);
     print!("{}", String::from_utf8(child.output().unwrap().stdout).unwrap());
+}
+
+/// A channel of the tool's, which says what it is asked.
+#[expect(clippy::print_stdout, reason = "the other process reads it")]
+fn channel(
+    spans: Spans,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = http::Error, Future: Send>
++ Clone
++ Send {
+    tower::service_fn(move |request: Request<Body>| async move {
+        println!("asked with {:?}", request.headers().get("x-token"));
+        if spans == Spans::LeftWaiting {
+            std::future::pending::<()>().await;
+        }
+        let taken = Response::builder().header("content-type", "application/grpc");
+        taken.header("grpc-status", "0").body(Body::empty())
+    })
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Spans {
+    Taken,
+    LeftWaiting,
 }
 
 fn code_of<T: Exit>(finished: Finished<T>) -> i32 {
@@ -179,9 +238,38 @@ fn a_trace_that_goes_nowhere_is_said_to_be_lost() {
         tool.env("TOWER_OTLP_TRACE", "yes").env("TRACEPARENT", PARENT);
         let output = tool.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        let line = format!("trace {TRACE_ID}: 0 of 1 span delivered, 1 lost (shut down 1)");
+        let line = format!("trace {TRACE_ID}: 0 of 1 span delivered, 1 lost (no channel given 1)");
         assert_eq!(stderr(&output), [line], "no channel came");
     }
+}
+
+#[test]
+fn headers_of_a_section_are_for_its_exporter_and_not_for_the_channel() {
+    let section = "tracing_service: { enabled: yes, headers: { x-token: hunter2 } }";
+    let mut over_channel = tool("channel", "--trace");
+    over_channel.env("TOOL_SECTION", section);
+    let mut to_exporter = clone_of(&over_channel);
+    let output = over_channel.output().unwrap();
+    assert_eq!(said(&output, "asked with"), "None");
+    assert!(stderr(&output)[0].ends_with(": 1 span delivered"), "{output:?}");
+
+    // Nobody listens there.
+    to_exporter.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let output = to_exporter.output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("asked"), "{output:?}");
+    let [line] = &stderr(&output)[..] else { panic!("{output:?}") };
+    let (_, told) = line.split_once(": ").unwrap();
+    assert!(told.starts_with("0 of 1 span delivered, 1 lost (shut down 1): "), "{line}");
+    assert!(told.contains("refused"), "the reason: {line}");
+}
+
+#[test]
+fn a_panic_over_the_channel_of_the_only_thread_ends_a_trace_that_is_delivered() {
+    let mut tool = tool("panics over a channel", "--trace");
+    let output = tool.env("TRACEPARENT", PARENT).output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    let line = format!("trace {TRACE_ID}: 1 span delivered");
+    assert_eq!(stderr(&output), [line], "{output:?}");
 }
 
 #[test]
@@ -234,8 +322,7 @@ fn ctrl_c_ends_the_command_and_its_trace_is_delivered() {
         // It has begun, so that it listens.
         let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("child ")), "{act}");
-        let kill = Command::new("kill").args(["-INT", &child.0.id().to_string()]).status();
-        assert!(kill.unwrap().success());
+        child.interrupt();
         let status = child.0.wait().unwrap();
         assert_eq!(status.code(), Some(130), "{act}");
         let mut text = String::new();
@@ -248,8 +335,42 @@ fn ctrl_c_ends_the_command_and_its_trace_is_delivered() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_what_is_stuck() {
+    let line = format!("trace {TRACE_ID}: 0 of 1 span delivered, 1 lost (still on the way 1)\n");
+    let rows: [(&str, &[&str], &str, &str); 4] = [
+        ("delivers for ever", &["asked "], &line, "after the command"),
+        ("delivers for ever blocking", &["asked "], &line, "and without a runtime"),
+        ("hangs blocking, and delivers for ever", &["child ", "asked "], "", "the second one"),
+        ("hangs blocking with standard error", &["child "], "", "nobody may write"),
+    ];
+    for (act, waits_for, expected, why) in rows {
+        let mut tool = tool(act, "--trace");
+        tool.env("TRACEPARENT", PARENT).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(tool.spawn().unwrap());
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+        for word in waits_for {
+            assert!(lines.any(|line| line.unwrap().contains(word)), "{why}");
+            child.interrupt();
+        }
+        assert_eq!(child.0.wait().unwrap().code(), Some(130), "{why}");
+        let mut text = String::new();
+        child.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, expected, "{why}");
+    }
+}
+
 /// A child that does not outlive a test that fails.
 struct Running(Child);
+
+#[cfg(unix)]
+impl Running {
+    fn interrupt(&self) {
+        let kill = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -262,7 +383,7 @@ impl Drop for Running {
 fn tool(act: &str, args: &str) -> Command {
     let mut tool = Command::new(env::current_exe().unwrap());
     tool.args(["--exact", "command_line::the_tool", "--nocapture", "--test-threads=1"]);
-    for variable in ["TRACEPARENT", "TRACESTATE", "BAGGAGE"] {
+    for variable in ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
         tool.env_remove(variable);
     }
     tool.env("TOOL_ACT", act).env("TOOL_ARGS", args);

@@ -80,7 +80,12 @@ fn no_deadline_is_too_short_or_too_long() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_one_of_the_real_clock_whatever_time_the_callers_runtime_has() {
     let (commands, mut inbox) = mpsc::unbounded_channel();
-    let pipeline = Pipeline { intake: Arc::new(Intake::new(BufferLimits::default())), commands };
+    let pipeline = Pipeline {
+        intake: Arc::new(Intake::new(BufferLimits::default())),
+        commands,
+        #[cfg(feature = "clap")]
+        last_failure: LastFailure::default(),
+    };
     tokio::time::advance(Duration::from_secs(3600)).await;
     let flush = pipeline.flush(Duration::from_secs(5));
     let _ = futures_util::poll!(pin!(flush));
