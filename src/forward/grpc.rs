@@ -97,15 +97,18 @@ async fn receive<B: Body>(
     compression: Compression,
 ) -> Result<receive::Received, Refusal> {
     let time = admitted.visit.limits().receive_time;
-    let message = timeout(time, receive::message(body, &admitted.visit)).await;
-    let message = message.map_err(|_| Refusal::TimedOut(time))??;
-    match (message.is_compressed, compression) {
-        (false, _) => Ok(message.bytes),
-        (true, Compression::Gzip) => receive::gunzip(&message.bytes, &admitted.visit),
-        (true, Compression::Identity) => Err(Refusal::Invalid(
-            "the message is compressed, and grpc-encoding says it is not".into(),
-        )),
-    }
+    let visit = &admitted.visit;
+    let received = timeout(time, async {
+        let message = receive::message(body, visit).await?;
+        match (message.is_compressed, compression) {
+            (false, _) => Ok(message.bytes),
+            (true, Compression::Gzip) => receive::gunzip(&message.bytes, visit).await,
+            (true, Compression::Identity) => Err(Refusal::Invalid(
+                "the message is compressed, and grpc-encoding says it is not".into(),
+            )),
+        }
+    });
+    received.await.map_err(|_| Refusal::TimedOut(time))?
 }
 
 /// How a message is compressed that says it is.

@@ -2,13 +2,14 @@
 //!
 //! Memory is taken as bytes arrive, and never because somebody says how many there will be.
 
-use std::io::Read;
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::pin::pin;
 
 use bytes::Buf;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::task::yield_now;
 
 use super::accounts::{Held, Visit};
 use super::refusal::Refusal;
@@ -119,17 +120,51 @@ pub(super) async fn message<B: Body>(body: B, visit: &Visit) -> Result<Message, 
     }
 }
 
-/// What gzip makes of a message.
-pub(super) fn gunzip(packed: &Received, visit: &Visit) -> Result<Received, Refusal> {
+/// What gzip makes of a message. It goes slice by slice: megabytes may have nothing in them, and
+/// others must have their turn, among them whoever looks at the clock.
+pub(super) async fn gunzip(packed: &Received, visit: &Visit) -> Result<Received, Refusal> {
     let mut received = Received::new(visit);
-    let mut decoder = MultiGzDecoder::new(packed.bytes());
-    let mut chunk = [0; 8 << 10];
+    let mut decoder = MultiGzDecoder::new(Slices { rest: packed.bytes(), left: 0 });
+    let mut chunk = [0; SLICE];
     loop {
         match decoder.read(&mut chunk) {
             Ok(0) => return Ok(received),
             Ok(len) => received.push(&chunk[..len])?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                yield_now().await;
+                decoder.get_mut().left = SLICE;
+            }
             Err(_) => return Err(Refusal::Invalid("the message is not valid gzip".into())),
         }
+    }
+}
+
+/// Bytes that are handed out up to a slice, and then no more until the next one is allowed.
+#[derive(Debug)]
+struct Slices<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl BufRead for Slices<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 && !self.rest.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(&self.rest[..self.left.min(self.rest.len())])
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.rest = &self.rest[len..];
+        self.left -= len;
+    }
+}
+
+impl Read for Slices<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let len = self.fill_buf()?.read(into)?;
+        self.consume(len);
+        Ok(len)
     }
 }
 
@@ -172,6 +207,9 @@ pub(super) fn too_large(most: usize) -> Refusal {
 fn unreadable() -> Refusal {
     Refusal::Invalid("the body cannot be read".into())
 }
+
+/// Bytes that are decompressed at a time.
+const SLICE: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests;

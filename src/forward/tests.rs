@@ -476,6 +476,18 @@ async fn a_body_must_arrive_in_time() {
 }
 
 #[tokio::test]
+async fn decompressing_is_within_the_time_to_arrive() {
+    let (tracing, _received) = TracingService::in_memory();
+    let forwarder =
+        anybody(&tracing).limits(ForwardLimits::default().receive_time(Duration::ZERO));
+    let mut body = frame(&gzip(&spans(1)));
+    body[0] = 1;
+    let request = with_headers(call(full(body)), &[("grpc-encoding", "gzip")]);
+    let told = grpc(&forwarder, request).await;
+    assert_eq!(told.grpc(), "200 | 4 | the request did not arrive within 0 s");
+}
+
+#[tokio::test]
 async fn nothing_is_taken_where_tracing_is_disabled_or_over() {
     let tracing = TracingServiceConfig::disabled().start("shop").unwrap();
     let forwarder = anybody(&tracing);

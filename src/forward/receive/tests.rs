@@ -97,8 +97,8 @@ fn memory_is_taken_as_bytes_arrive() {
     assert_eq!(received.push(&[7]).unwrap_err(), too_large(MOST));
 }
 
-#[test]
-fn gzip_is_undone_up_to_the_limit() {
+#[tokio::test]
+async fn gzip_is_undone_up_to_the_limit() {
     let garbage = [gzip(b"hello"), b"garbage".to_vec()].concat();
     let two = [gzip(b"hello "), gzip(b"world")].concat();
     let invalid = "the message is not valid gzip";
@@ -118,20 +118,61 @@ fn gzip_is_undone_up_to_the_limit() {
         let visit = visit();
         let mut received = Received::new(&visit);
         received.push(&packed).unwrap();
-        let found = gunzip(&received, &visit).map_err(|refusal| refusal.words());
+        let found = gunzip(&received, &visit).await.map_err(|refusal| refusal.words());
         let found = found.as_ref().map(Received::bytes).map_err(|words| &**words);
         assert_eq!(found, expected, "{why}");
     }
 }
 
-#[test]
-fn a_bomb_takes_no_more_than_the_limit() {
+#[tokio::test]
+async fn a_bomb_takes_no_more_than_the_limit() {
     let bomb = gzip(&vec![0; 100 << 10]);
     assert!(bomb.len() < MOST);
     let visit = visit();
     let mut received = Received::new(&visit);
     received.push(&bomb).unwrap();
-    assert_eq!(gunzip(&received, &visit).unwrap_err(), too_large(MOST));
+    assert_eq!(gunzip(&received, &visit).await.unwrap_err(), too_large(MOST));
     drop(received);
     visit.hold().grow(3 * MOST).expect("all is let go");
+}
+
+#[tokio::test]
+async fn gzip_that_is_long_and_empty_leaves_others_their_turn() {
+    let packed = hollow_gzip(100 << 10);
+    let limits = ForwardLimits::default().message_bytes(1 << 20);
+    let visit = Arc::new(Accounts::new(limits.resolve(32 << 20))).admit("alice").unwrap();
+    let mut received = Received::new(&visit);
+    received.push(&packed).unwrap();
+    let mut turns = 0;
+    let mut gunzip = pin!(gunzip(&received, &visit));
+    let found = loop {
+        match (&mut gunzip).now_or_never() {
+            Some(found) => break found.unwrap(),
+            None => turns += 1,
+        }
+    };
+    assert_eq!(found.bytes(), b"");
+    assert_eq!(turns, packed.len().div_ceil(SLICE));
+}
+
+#[test]
+fn gzip_is_read_across_slices_wherever_they_end() {
+    let text: Vec<u8> = (0..u16::MAX).flat_map(u16::to_le_bytes).collect();
+    let packed = [gzip(&text[..5]), gzip(&text[5..])].concat();
+    for size in [1, 2, 3, 7, 1000] {
+        let mut decoder = MultiGzDecoder::new(Slices { rest: &packed, left: 0 });
+        let mut found = Vec::new();
+        while let Err(error) = decoder.read_to_end(&mut found) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "in slices of {size}");
+            decoder.get_mut().left = size;
+        }
+        assert!(found == text, "in slices of {size}");
+    }
+}
+
+/// Valid gzip of nothing, about so long: blocks of deflate that are empty.
+fn hollow_gzip(len: usize) -> Vec<u8> {
+    let empty = gzip(b"");
+    let (head, tail) = empty.split_at(10);
+    [head, &[0, 0, 0, 0xff, 0xff].repeat(len / 5), tail].concat()
 }
