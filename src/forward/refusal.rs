@@ -34,7 +34,8 @@ pub(super) enum Refusal {
     QueueFull,
     ShutDown,
     TimedOut(Duration),
-    /// It was taken, and is to be delivered before it is acknowledged, and all of it is lost.
+    /// It was taken, and is to be delivered before it is acknowledged. Nothing of it arrived, and
+    /// another time it may.
     Lost,
 }
 

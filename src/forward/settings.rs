@@ -29,8 +29,8 @@ pub enum Acknowledge {
     #[default]
     WhenQueued,
     /// When the backend has them, or they are in a file. What the backend rejects or what is lost
-    /// on the way there is told to the sender, as a partial success; when all is lost it may try
-    /// again. A sender that does not wait so long will send the spans again, and they may arrive
+    /// on the way there is told to the sender, as a partial success; when nothing arrives, and not
+    /// because the backend refuses it for good, it may try again. A sender that does not wait so long will send the spans again, and they may arrive
     /// twice.
     WhenDelivered,
 }
@@ -187,10 +187,12 @@ impl fmt::Debug for Settings {
 
 /// What is said of spans that the backend was to have first.
 pub(super) fn delivered(settled: Settled) -> Result<Taken, Refusal> {
-    let Settled { delivered, rejected, lost } = settled;
+    let Settled { delivered, rejected, refused, lost } = settled;
+    // To send them again may help, and doubles none. What is refused for good would come for ever.
     if delivered + rejected == 0 && lost > 0 {
         return Err(Refusal::Lost);
     }
+    let rejected = rejected + refused;
     let message = match (rejected, lost) {
         (0, _) => "spans were lost on their way to the backend",
         (_, 0) => "spans were rejected by the backend",

@@ -504,9 +504,9 @@ fn the_answer_to_an_early_acknowledgement_says_what_became_of_the_spans() {
     use super::settings::delivered;
     use crate::pipeline::Settled;
     let rows = [
-        ((5, 0, 0), Ok((0, "{}")), "all is well"),
+        ((5, 0, 0, 0), Ok((0, "{}")), "all is well"),
         (
-            (3, 2, 0),
+            (3, 2, 0, 0),
             Ok((
                 2,
                 r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"spans were rejected by the backend"}}"#,
@@ -514,7 +514,7 @@ fn the_answer_to_an_early_acknowledgement_says_what_became_of_the_spans() {
             "some were rejected",
         ),
         (
-            (0, 5, 0),
+            (0, 5, 0, 0),
             Ok((
                 5,
                 r#"{"partialSuccess":{"rejectedSpans":"5","errorMessage":"spans were rejected by the backend"}}"#,
@@ -522,7 +522,7 @@ fn the_answer_to_an_early_acknowledgement_says_what_became_of_the_spans() {
             "all were: to send them again would not help",
         ),
         (
-            (3, 0, 2),
+            (3, 0, 0, 2),
             Ok((
                 2,
                 r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"spans were lost on their way to the backend"}}"#,
@@ -530,17 +530,34 @@ fn the_answer_to_an_early_acknowledgement_says_what_became_of_the_spans() {
             "some were lost: to send all again would double the others",
         ),
         (
-            (0, 1, 4),
+            (0, 1, 0, 4),
             Ok((
                 5,
                 r#"{"partialSuccess":{"rejectedSpans":"5","errorMessage":"spans were rejected by the backend, and others lost on their way to it"}}"#,
             )),
             "both",
         ),
-        ((0, 0, 5), Err(Refusal::Lost), "all were lost"),
+        (
+            (0, 0, 5, 0),
+            Ok((
+                5,
+                r#"{"partialSuccess":{"rejectedSpans":"5","errorMessage":"spans were rejected by the backend"}}"#,
+            )),
+            "all were refused for good: the same",
+        ),
+        (
+            (1, 1, 1, 0),
+            Ok((
+                2,
+                r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"spans were rejected by the backend"}}"#,
+            )),
+            "either way",
+        ),
+        ((0, 0, 0, 5), Err(Refusal::Lost), "all were lost"),
+        ((0, 0, 3, 2), Err(Refusal::Lost), "none arrived, and another time two may"),
     ];
-    for ((arrived, rejected, lost), expected, why) in rows {
-        let taken = delivered(Settled { delivered: arrived, rejected, lost });
+    for ((arrived, rejected, refused, lost), expected, why) in rows {
+        let taken = delivered(Settled { delivered: arrived, rejected, refused, lost });
         let found = taken.map(|taken| {
             if taken.rejected == 2 && lost == 0 {
                 let expected = b"\x0a\x26\x08\x02\x12\x22spans were rejected by the backend";

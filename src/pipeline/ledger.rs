@@ -274,37 +274,45 @@ impl Claim {
         let rejected = rejected.min(spans);
         self.ledger.delivered.fetch_add(spans - rejected, Ordering::Release);
         self.ledger.rejected.fetch_add(rejected, Ordering::Release);
-        self.tell(Settled { delivered: spans - rejected, rejected, lost: 0 });
+        let delivered = spans - rejected;
+        self.tell(Settled { delivered, rejected, ..Settled::default() });
     }
 
     /// None could be exported, nor will be.
     pub(crate) fn fail(self) {
-        self.count(|ledger| &ledger.failed);
+        self.refuse(|ledger| &ledger.failed);
     }
 
     /// None could be exported for so long that it is given up.
-    pub(super) fn exhaust(self) {
-        self.count(|ledger| &ledger.exhausted);
+    pub(super) fn exhaust(mut self) {
+        self.lose(|ledger| &ledger.exhausted);
     }
 
     /// The backend takes no request as large as with one of these spans alone.
     pub(super) fn refuse_as_too_large(self) {
-        self.count(|ledger| &ledger.too_large);
+        self.refuse(|ledger| &ledger.too_large);
     }
 
     /// They make room for newer ones.
-    pub(super) fn evict(self) {
-        self.count(|ledger| &ledger.evicted);
+    pub(super) fn evict(mut self) {
+        self.lose(|ledger| &ledger.evicted);
     }
 
-    fn count(mut self, counter: fn(&Ledger) -> &AtomicU64) {
-        self.lose(counter);
+    /// For good: their sender need not send them again.
+    fn refuse(mut self, counter: fn(&Ledger) -> &AtomicU64) {
+        let refused = self.count(counter);
+        self.tell(Settled { refused, ..Settled::default() });
     }
 
     fn lose(&mut self, counter: fn(&Ledger) -> &AtomicU64) {
-        let lost = std::mem::take(&mut self.spans);
-        counter(&self.ledger).fetch_add(lost, Ordering::Release);
+        let lost = self.count(counter);
         self.tell(Settled { lost, ..Settled::default() });
+    }
+
+    fn count(&mut self, counter: fn(&Ledger) -> &AtomicU64) -> u64 {
+        let spans = std::mem::take(&mut self.spans);
+        counter(&self.ledger).fetch_add(spans, Ordering::Release);
+        spans
     }
 
     fn tell(&self, settled: Settled) {

@@ -315,8 +315,8 @@ impl Model {
     /// Forwards a request of two spans, and adds those that the receipt tells of.
     fn forward(&self, told: &Arc<AtomicU64>) -> Result<(), Refused> {
         let told = Arc::clone(told);
-        let receipt = Receipt::new(move |Settled { delivered, rejected, lost }| {
-            told.fetch_add(delivered + rejected + lost, Ordering::Release);
+        let receipt = Receipt::new(move |Settled { delivered, rejected, refused, lost }| {
+            told.fetch_add(delivered + rejected + refused + lost, Ordering::Release);
         });
         self.intake.forward(&self.scope, vec![0; 2 * LEN], 2, Some(receipt))
     }

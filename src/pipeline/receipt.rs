@@ -16,7 +16,9 @@ pub(crate) struct Settled {
     pub(crate) delivered: u64,
     /// By the backend, while it took others of the same request.
     pub(crate) rejected: u64,
-    /// For any of the reasons of [`Dropped`](super::Dropped).
+    /// With all that they were sent with, in a way that would come again.
+    pub(crate) refused: u64,
+    /// For a reason of [`Dropped`](super::Dropped) that may pass.
     pub(crate) lost: u64,
 }
 
@@ -43,10 +45,11 @@ impl Account {
     }
 
     /// Notes what the ledger has counted.
-    pub(super) fn add(&self, Settled { delivered, rejected, lost }: Settled) {
+    pub(super) fn add(&self, Settled { delivered, rejected, refused, lost }: Settled) {
         let (settled, _) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         settled.delivered += delivered;
         settled.rejected += rejected;
+        settled.refused += refused;
         settled.lost += lost;
     }
 }

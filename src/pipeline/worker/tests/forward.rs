@@ -74,13 +74,14 @@ async fn requests_in_scopes_without_number_delay_our_own_spans_by_one_export() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_is_told_what_became_of_the_spans_once_they_are_counted() {
-    let told = |delivered, rejected, lost| Settled { delivered, rejected, lost };
+    let told =
+        |delivered, rejected, refused, lost| Settled { delivered, rejected, refused, lost };
     let rows = [
-        (Answer::DELIVERED, told(5, 0, 0), "all taken"),
-        (Answer::rejected(2), told(3, 2, 0), "partly"),
-        (Answer::rejected(9), told(0, 5, 0), "more refused than there were"),
-        (Answer::failed(), told(0, 0, 5), "not taken"),
-        (Answer::Panic, told(0, 0, 5), "a bug in the sink"),
+        (Answer::DELIVERED, told(5, 0, 0, 0), "all taken"),
+        (Answer::rejected(2), told(3, 2, 0, 0), "partly"),
+        (Answer::rejected(9), told(0, 5, 0, 0), "more refused than there were"),
+        (Answer::failed(), told(0, 0, 5, 0), "not taken, nor would it be"),
+        (Answer::Panic, told(0, 0, 0, 5), "a bug in the sink"),
     ];
     for (answer, expected, why) in rows {
         drive(8, async |mut bench| {
@@ -92,7 +93,7 @@ async fn a_sender_is_told_what_became_of_the_spans_once_they_are_counted() {
             let (settled, stats) = receipt.await.unwrap();
             assert_eq!(settled, expected, "{why}");
             let counted = (stats.delivered, stats.rejected, stats.dropped.total());
-            assert_eq!(counted, (settled.delivered, settled.rejected, settled.lost), "{why}");
+            assert_eq!(counted, (settled.delivered, settled.rejected, settled.refused + settled.lost), "{why}");
         })
         .await;
     }
@@ -109,7 +110,7 @@ async fn each_of_two_requests_in_one_export_has_its_own_receipt() {
         let told: Vec<_> = told.into_iter().map(|told| told.unwrap().0).collect();
         let expected = [
             Settled { rejected: 3, ..Settled::default() },
-            Settled { delivered: 2, rejected: 2, lost: 0 },
+            Settled { delivered: 2, rejected: 2, ..Settled::default() },
         ];
         assert_eq!(told, expected, "whose they are, nobody knows: the number is right");
     })
@@ -143,7 +144,8 @@ async fn message_too_large_is_bisected_down_to_single_spans_and_told_once() {
             let (settled, stats) = receipt.await.unwrap();
             let too_large = if fit == 0 { spans as u64 } else { 0 };
             let delivered = spans as u64 - too_large;
-            assert_eq!(settled, Settled { delivered, rejected: 0, lost: too_large }, "{why}");
+            let expected = Settled { delivered, refused: too_large, ..Settled::default() };
+            assert_eq!(settled, expected, "{why}");
             let dropped = Dropped { too_large, ..Dropped::default() };
             let accepted = spans as u64;
             assert_eq!(stats, Stats { accepted, delivered, dropped, ..Stats::default() }, "{why}");
@@ -161,7 +163,7 @@ async fn the_halves_of_a_request_may_fare_differently() {
             bench.export().await.answer(answer);
         }
         let told = receipt.await.unwrap().0;
-        assert_eq!(told, Settled { delivered: 3, rejected: 1, lost: 4 });
+        assert_eq!(told, Settled { delivered: 3, rejected: 1, refused: 4, lost: 0 });
     })
     .await;
 }

@@ -142,8 +142,9 @@ proptest! {
             assert_eq!((told.pending, bench.bytes_used()), (0, 0), "{told}");
             assert_counted(&bench, ended);
             for (spans, receipt) in receipts {
-                let Settled { delivered, rejected, lost } = receipt.await.unwrap().0;
-                assert_eq!(delivered + rejected + lost, spans);
+                let told = receipt.await.unwrap().0;
+                let Settled { delivered, rejected, refused, lost } = told;
+                assert_eq!(delivered + rejected + refused + lost, spans);
             }
         }));
     }
