@@ -28,6 +28,7 @@ pub struct ForwardLimits {
     requests: Option<usize>,
     requests_of_each: Option<usize>,
     receive_time: Option<Duration>,
+    delivery_time: Option<Duration>,
     identities: Option<usize>,
 }
 
@@ -86,6 +87,15 @@ impl ForwardLimits {
         Self { receive_time: Some(time), ..self }
     }
 
+    /// How long a sender is kept waiting for its spans to be delivered, with
+    /// [`Acknowledge::WhenDelivered`](crate::Acknowledge::WhenDelivered): 30 s by default. Then it
+    /// is told `UNAVAILABLE`, or 503: they are not delivered yet, and may still be. They go on
+    /// waiting, and those that it sends again may arrive twice.
+    #[must_use]
+    pub fn delivery_time(self, time: Duration) -> Self {
+        Self { delivery_time: Some(time), ..self }
+    }
+
     /// Identities that are remembered at the same time: 1024 by default. One is remembered as long
     /// as something of it is under way, or would still count against its limits. Where all are, new
     /// ones are refused.
@@ -109,6 +119,7 @@ impl ForwardLimits {
             requests: self.requests.unwrap_or(256),
             requests_of_each: self.requests_of_each.unwrap_or(64),
             receive_time: self.receive_time.unwrap_or(Duration::from_secs(10)),
+            delivery_time: self.delivery_time.unwrap_or(Duration::from_secs(30)),
             identities: self.identities.unwrap_or(1024),
         }
     }
@@ -125,6 +136,7 @@ pub(super) struct Limits {
     pub(super) requests: usize,
     pub(super) requests_of_each: usize,
     pub(super) receive_time: Duration,
+    pub(super) delivery_time: Duration,
     pub(super) identities: usize,
 }
 

@@ -37,6 +37,8 @@ pub(super) enum Refusal {
     /// It was taken, and is to be delivered before it is acknowledged. Nothing of it arrived, and
     /// another time it may.
     Lost,
+    /// It was taken, and its sender has waited long enough to hear that it is delivered.
+    NotYet,
 }
 
 impl Refusal {
@@ -67,6 +69,7 @@ impl Refusal {
                 format!("the request did not arrive within {} s", time.as_secs_f64()).into()
             }
             Self::Lost => "none of the spans could be delivered".into(),
+            Self::NotYet => "the spans are not delivered yet, and may still be".into(),
         }
     }
 
@@ -80,7 +83,7 @@ impl Refusal {
             Self::Loop | Self::TooManyHops => 9,
             Self::Disabled | Self::Method | Self::Encoding => 12,
             Self::NotIdentified => 13,
-            Self::QueueFull | Self::ShutDown | Self::Lost => 14,
+            Self::QueueFull | Self::ShutDown | Self::Lost | Self::NotYet => 14,
         }
     }
 
@@ -96,7 +99,9 @@ impl Refusal {
             Self::MediaType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OverLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotIdentified => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::QueueFull | Self::ShutDown | Self::Lost => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::ShutDown | Self::Lost | Self::NotYet => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Loop | Self::TooManyHops => StatusCode::LOOP_DETECTED,
         }
     }
@@ -123,7 +128,7 @@ impl Refusal {
             Self::QueueFull => Reason::QueueFull,
             Self::ShutDown => Reason::ShutDown,
             Self::TimedOut(_) => Reason::TimedOut,
-            Self::Lost => return None,
+            Self::Lost | Self::NotYet => return None,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::accounts::{Accounts, Held, Visit};
 use super::answer::Taken;
@@ -30,8 +31,10 @@ pub enum Acknowledge {
     WhenQueued,
     /// When the backend has them, or they are in a file. What the backend rejects or what is lost
     /// on the way there is told to the sender, as a partial success; when nothing arrives, and not
-    /// because the backend refuses it for good, it may try again. A sender that does not wait so long will send the spans again, and they may arrive
-    /// twice.
+    /// because the backend refuses it for good, it may try again.
+    ///
+    /// A sender that does not wait so long will send the spans again, and they may arrive twice.
+    /// The same after [`delivery_time`](crate::ForwardLimits::delivery_time): then it is told so.
     WhenDelivered,
 }
 
@@ -120,8 +123,13 @@ impl Settings {
         counted.taken(spans);
         match self.acknowledge {
             Acknowledge::WhenQueued => Ok(Taken::default()),
-            // Without a word: whoever had the spans is gone, and so are they.
-            Acknowledge::WhenDelivered => told.await.map_or(Err(Refusal::Lost), delivered),
+            // A backend may be away for hours, and whoever waits has the place of a request.
+            Acknowledge::WhenDelivered => match timeout(self.limits().delivery_time, told).await {
+                Ok(Ok(settled)) => delivered(settled),
+                // Without a word: whoever had the spans is gone, and so are they.
+                Ok(Err(_)) => Err(Refusal::Lost),
+                Err(_) => Err(Refusal::NotYet),
+            },
         }
     }
 

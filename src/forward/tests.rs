@@ -135,6 +135,7 @@ async fn http(forwarder: &SpanForwarder, request: Request<Body>) -> Told {
     told(forwarder.http().oneshot(request).await.unwrap()).await
 }
 
+const LONG: Duration = Duration::from_secs(3600);
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
@@ -497,6 +498,30 @@ async fn nothing_is_taken_where_tracing_is_disabled_or_over() {
     let told = http(&forwarder, post(JSON, untouched())).await;
     assert_eq!(told.http(), format!(r#"404 | {{"code":12,"message":"{words}"}}"#));
     assert_eq!(forwarder.stats().refused, Refused { disabled: 2, ..Refused::default() });
+}
+
+/// A service that exports nothing for as long as a test may take.
+fn held_back() -> TracingService {
+    let config = TracingServiceConfig::default().wait_for_resource_attributes(LONG);
+    let (tracing, _spans) = config.start_in_memory("shop").unwrap();
+    tracing
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever_for_spans_to_be_delivered() {
+    let tracing = held_back();
+    let forwarder = anybody(&tracing)
+        .acknowledge(Acknowledge::WhenDelivered)
+        .limits(ForwardLimits::default().requests_of_each(1));
+    let began = tokio::time::Instant::now();
+    let words = "the spans are not delivered yet, and may still be";
+    let told = grpc(&forwarder, call(full(frame(&spans(2))))).await;
+    assert_eq!(told.grpc(), format!("200 | 14 | {words}"));
+    assert_eq!(began.elapsed().as_secs(), 30, "by default");
+    let told = http(&forwarder, post(JSON, full(json(3)))).await;
+    assert_eq!(told.http(), format!(r#"503 | {{"code":14,"message":"{words}"}}"#));
+    assert_eq!(forwarder.stats(), stats(2, 2, 5), "they were taken");
+    assert_eq!(tracing.stats().pending, 5);
 }
 
 #[test]
