@@ -1,6 +1,7 @@
 //! What each sender has under way, and all of them together.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,13 +47,16 @@ struct Balance {
 pub(super) struct Visit {
     accounts: Arc<Accounts>,
     identity: Arc<str>,
+    /// What all its [`Held`] hold.
+    held: Arc<AtomicUsize>,
 }
 
-/// Bytes that a sender takes up. They may outlive the request.
+/// Bytes that a request takes up. They may outlive the visit.
 #[derive(Debug)]
 pub(super) struct Held {
     accounts: Arc<Accounts>,
     identity: Arc<str>,
+    of_visit: Arc<AtomicUsize>,
     bytes: usize,
 }
 
@@ -100,7 +104,7 @@ impl Accounts {
         if let Some(account) = of.get_mut(&identity) {
             account.balance.requests += 1;
         }
-        Ok(Visit { accounts: Arc::clone(self), identity })
+        Ok(Visit { accounts: Arc::clone(self), identity, held: Arc::default() })
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -118,11 +122,12 @@ impl Visit {
         &self.accounts.limits
     }
 
-    /// An empty hand, to hold bytes of this sender in.
+    /// An empty hand, to hold bytes of this request in.
     pub(super) fn hold(&self) -> Held {
         Held {
             accounts: Arc::clone(&self.accounts),
             identity: Arc::clone(&self.identity),
+            of_visit: Arc::clone(&self.held),
             bytes: 0,
         }
     }
@@ -197,8 +202,8 @@ impl Held {
         let mut book = self.accounts.book();
         let Book { all, of } = &mut *book;
         let Some(account) = of.get_mut(&self.identity) else { return Ok(()) };
-        // Alone it would not do either.
-        if self.bytes.saturating_add(bytes) > most.min(of_each) {
+        // Its copies alone are too much: it would not fit another time either.
+        if self.of_visit.load(Relaxed).saturating_add(bytes) > most.min(of_each) {
             return Err(Refusal::TooLarge("more bytes than this sender may have under way".into()));
         }
         if account.balance.bytes + bytes > of_each {
@@ -210,6 +215,7 @@ impl Held {
         account.balance.bytes += bytes;
         all.bytes += bytes;
         self.bytes += bytes;
+        self.of_visit.fetch_add(bytes, Relaxed);
         Ok(())
     }
 
@@ -222,6 +228,7 @@ impl Held {
             account.balance.bytes -= less;
             all.bytes -= less;
             self.bytes -= less;
+            self.of_visit.fetch_sub(less, Relaxed);
         }
     }
 }

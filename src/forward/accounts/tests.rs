@@ -38,7 +38,8 @@ fn bytes_are_held_until_they_are_let_go() {
     let limits = ForwardLimits::default().bytes_in_flight(100).bytes_in_flight_of_each(60);
     let accounts = accounts(limits);
     let (alice, bob) = (accounts.admit("alice").unwrap(), accounts.admit("bob").unwrap());
-    let (mut first, mut second, mut third) = (alice.hold(), alice.hold(), bob.hold());
+    let again = accounts.admit("alice").unwrap();
+    let (mut first, mut second, mut third) = (alice.hold(), again.hold(), bob.hold());
     first.grow(50).unwrap();
     assert_eq!(words(second.grow(11)), "too many bytes of this sender are under way");
     third.grow(50).unwrap();
@@ -51,11 +52,27 @@ fn bytes_are_held_until_they_are_let_go() {
     first.shrink_to(1000);
     assert_eq!(accounts.book().all.bytes, 100, "shrinking takes no more");
     // What is held may wait for its export for long after the request.
-    drop((alice, bob));
+    drop((alice, again, bob));
     assert_eq!(accounts.book().of["alice"].balance.bytes, 50);
     drop((first, second, third));
     assert_eq!(accounts.book().all.bytes, 0);
     assert_eq!(accounts.book().of["alice"].balance.bytes, 0);
+}
+
+#[test]
+fn a_request_whose_copies_never_fit_is_not_told_to_come_again() {
+    let limits = ForwardLimits::default().bytes_in_flight_of_each(100);
+    let accounts = accounts(limits);
+    let (alice, another) = (accounts.admit("alice").unwrap(), accounts.admit("alice").unwrap());
+    let (mut received, mut stamped, mut other) = (alice.hold(), alice.hold(), another.hold());
+    received.grow(60).unwrap();
+    assert_eq!(stamped.grow(41).unwrap_err().retry_after(), None);
+    other.grow(1).unwrap();
+    assert_eq!(stamped.grow(40).unwrap_err().retry_after(), Some(SOON), "when the other is gone");
+    drop(other);
+    stamped.grow(40).unwrap();
+    drop(received);
+    stamped.grow(60).expect("what it has let go of does not count");
 }
 
 #[tokio::test(start_paused = true)]
