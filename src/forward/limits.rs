@@ -61,8 +61,12 @@ impl ForwardLimits {
         Self { bytes_in_flight: Some(bytes), ..self }
     }
 
-    /// The same for one identity: by default three quarters of those for all. While a message is
-    /// read it takes up to three times its size.
+    /// The same for one identity: by default a quarter of those for all. Four that mean ill can use
+    /// up what there is for all; then others are refused until spans are exported.
+    ///
+    /// While a message is read it takes two times its size, or four where it is compressed or JSON.
+    /// One for which this is too little, whatever else is under way, is refused as too large, also
+    /// below [`message_bytes`](Self::message_bytes). What waits counts as 1 KiB at least.
     #[must_use]
     pub fn bytes_in_flight_of_each(self, bytes: usize) -> Self {
         Self { bytes_in_flight_of_each: Some(bytes), ..self }
@@ -74,7 +78,8 @@ impl ForwardLimits {
         Self { requests: Some(requests), ..self }
     }
 
-    /// Requests of one identity at the same time: 64 by default.
+    /// Requests of one identity at the same time: by default a quarter of those for all, which is
+    /// 64.
     #[must_use]
     pub fn requests_of_each(self, requests: usize) -> Self {
         Self { requests_of_each: Some(requests), ..self }
@@ -107,7 +112,8 @@ impl ForwardLimits {
     /// With the defaults for what is left out, where so many bytes of spans may wait in all.
     pub(super) fn resolve(self, queue_bytes: usize) -> Limits {
         let bytes_in_flight = self.bytes_in_flight.unwrap_or(queue_bytes / 2);
-        let of_each = self.bytes_in_flight_of_each.unwrap_or(bytes_in_flight / 4 * 3);
+        let of_each = self.bytes_in_flight_of_each.unwrap_or(bytes_in_flight / 4);
+        let requests = self.requests.unwrap_or(256);
         Limits {
             message_bytes: self.message_bytes.unwrap_or(4 << 20),
             spans_per_second: self.spans_per_second.unwrap_or(DEFAULT_SPANS),
@@ -116,8 +122,8 @@ impl ForwardLimits {
                 .unwrap_or(DEFAULT_SPANS_OF_EACH),
             bytes_in_flight,
             bytes_in_flight_of_each: of_each,
-            requests: self.requests.unwrap_or(256),
-            requests_of_each: self.requests_of_each.unwrap_or(64),
+            requests,
+            requests_of_each: self.requests_of_each.unwrap_or((requests / 4).max(1)),
             receive_time: self.receive_time.unwrap_or(Duration::from_secs(10)),
             delivery_time: self.delivery_time.unwrap_or(Duration::from_secs(30)),
             identities: self.identities.unwrap_or(1024),
@@ -149,3 +155,24 @@ impl Limits {
 
 const DEFAULT_SPANS: NonZeroU32 = NonZeroU32::new(50_000).expect("not zero");
 const DEFAULT_SPANS_OF_EACH: NonZeroU32 = NonZeroU32::new(10_000).expect("not zero");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_default_no_sender_has_more_than_a_quarter() {
+        let rows = [
+            (ForwardLimits::default(), (16 << 20, 4 << 20), (256, 64), "of the defaults"),
+            (ForwardLimits::default().requests(100), (16 << 20, 4 << 20), (100, 25), "of others"),
+            (ForwardLimits::default().requests(2), (16 << 20, 4 << 20), (2, 1), "but one request"),
+            (ForwardLimits::default().bytes_in_flight(100), (100, 25), (256, 64), "of few bytes"),
+        ];
+        for (limits, bytes, requests, why) in rows {
+            let limits = limits.resolve(32 << 20);
+            let found = (limits.bytes_in_flight, limits.bytes_in_flight_of_each);
+            assert_eq!(found, bytes, "{why}");
+            assert_eq!((limits.requests, limits.requests_of_each), requests, "{why}");
+        }
+    }
+}
