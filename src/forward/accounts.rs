@@ -18,6 +18,8 @@ use crate::pipeline::Scope;
 #[derive(Debug)]
 pub(super) struct Accounts {
     limits: Limits,
+    /// Bytes that are held for all senders to all forwarders of one tracing service.
+    under_way: Arc<AtomicUsize>,
     began: Instant,
     book: Mutex<Book>,
 }
@@ -31,6 +33,7 @@ struct Book {
 #[derive(Debug)]
 struct Account {
     balance: Balance,
+    bytes: usize,
     /// For each way that the spans come by, the latest last.
     scopes: VecDeque<(Bytes, Arc<Scope>)>,
 }
@@ -38,7 +41,6 @@ struct Account {
 #[derive(Debug)]
 struct Balance {
     requests: usize,
-    bytes: usize,
     rate: Rate,
 }
 
@@ -61,9 +63,10 @@ pub(super) struct Held {
 }
 
 impl Accounts {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, under_way: Arc<AtomicUsize>) -> Self {
         let all = Balance::new(Rate::per_second(limits.spans_per_second));
-        Self { limits, began: Instant::now(), book: Mutex::new(Book { all, of: HashMap::new() }) }
+        let book = Mutex::new(Book { all, of: HashMap::new() });
+        Self { limits, under_way, began: Instant::now(), book }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -79,7 +82,7 @@ impl Accounts {
         }
         if !of.contains_key(identity) && of.len() >= self.limits.identities {
             let now = self.began.elapsed();
-            of.retain(|_, account| !account.balance.is_idle(now));
+            of.retain(|_, account| !account.is_idle(now));
             if of.len() >= self.limits.identities {
                 return Err(over("too many senders at the same time"));
             }
@@ -95,7 +98,8 @@ impl Accounts {
             None => {
                 let rate = Rate::per_second(self.limits.spans_per_second_of_each);
                 let identity: Arc<str> = identity.into();
-                let account = Account { balance: Balance::new(rate), scopes: VecDeque::new() };
+                let account =
+                    Account { balance: Balance::new(rate), bytes: 0, scopes: VecDeque::new() };
                 of.insert(Arc::clone(&identity), account);
                 identity
             }
@@ -200,20 +204,19 @@ impl Held {
         let limits = &self.accounts.limits;
         let (most, of_each) = (limits.bytes_in_flight, limits.bytes_in_flight_of_each);
         let mut book = self.accounts.book();
-        let Book { all, of } = &mut *book;
-        let Some(account) = of.get_mut(&self.identity) else { return Ok(()) };
+        let Some(account) = book.of.get_mut(&self.identity) else { return Ok(()) };
         // Its copies alone are too much: it would not fit another time either.
         if self.of_visit.load(Relaxed).saturating_add(bytes) > most.min(of_each) {
             return Err(Refusal::TooLarge("more bytes than this sender may have under way".into()));
         }
-        if account.balance.bytes + bytes > of_each {
+        if account.bytes + bytes > of_each {
             return Err(over("too many bytes of this sender are under way"));
         }
-        if all.bytes + bytes > most {
+        let take = |held: usize| held.checked_add(bytes).filter(|&held| held <= most);
+        if self.accounts.under_way.fetch_update(Relaxed, Relaxed, take).is_err() {
             return Err(over("too many bytes of all senders are under way"));
         }
-        account.balance.bytes += bytes;
-        all.bytes += bytes;
+        account.bytes += bytes;
         self.bytes += bytes;
         self.of_visit.fetch_add(bytes, Relaxed);
         Ok(())
@@ -223,10 +226,9 @@ impl Held {
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         let mut book = self.accounts.book();
-        let Book { all, of } = &mut *book;
-        if let Some(account) = of.get_mut(&self.identity) {
-            account.balance.bytes -= less;
-            all.bytes -= less;
+        if let Some(account) = book.of.get_mut(&self.identity) {
+            account.bytes -= less;
+            self.accounts.under_way.fetch_sub(less, Relaxed);
             self.bytes -= less;
             self.of_visit.fetch_sub(less, Relaxed);
         }
@@ -239,13 +241,15 @@ impl Drop for Held {
     }
 }
 
+impl Account {
+    fn is_idle(&self, now: Duration) -> bool {
+        self.balance.requests == 0 && self.bytes == 0 && self.balance.rate.is_full(now)
+    }
+}
+
 impl Balance {
     fn new(rate: Rate) -> Self {
-        Self { requests: 0, bytes: 0, rate }
-    }
-
-    fn is_idle(&self, now: Duration) -> bool {
-        self.requests == 0 && self.bytes == 0 && self.rate.is_full(now)
+        Self { requests: 0, rate }
     }
 }
 

@@ -53,7 +53,8 @@ impl ForwardLimits {
         Self { spans_per_second_of_each: Some(spans), ..self }
     }
 
-    /// Bytes of all senders that are being received, or wait to be exported. Defaults to a half of
+    /// Bytes of all senders that are being received, or wait to be exported, with all forwarders of
+    /// the tracing service. Defaults to a half of
     /// [`QueueConfig::max_bytes`](crate::QueueConfig::max_bytes): the other half is for the spans
     /// of this program alone, however much others send.
     #[must_use]
@@ -64,7 +65,7 @@ impl ForwardLimits {
     /// The same for one identity: by default a quarter of those for all. Four that mean ill can use
     /// up what there is for all; then others are refused until spans are exported.
     ///
-    /// While a message is read it takes two times its size, or four where it is compressed or JSON.
+    /// While a message is read it takes two times its size, or up to four where it is JSON.
     /// One for which this is too little, whatever else is under way, is refused as too large, also
     /// below [`message_bytes`](Self::message_bytes). What waits counts as 1 KiB at least.
     #[must_use]

@@ -53,7 +53,7 @@ impl SpanForwarder {
     ) -> Self {
         let identify: Identify = identify;
         let settings = Settings {
-            accounts: Arc::new(accounts(intake.as_ref(), ForwardLimits::default())),
+            accounts: Arc::new(accounts(intake.as_ref(), &instance, ForwardLimits::default())),
             intake,
             instance,
             identify,
@@ -74,8 +74,12 @@ impl SpanForwarder {
     }
 
     /// How much is taken. Services that were made before, and clones, keep the limits they have.
+    ///
+    /// Bytes are counted over all forwarders of a tracing service, and each compares them with its
+    /// own limit; all else is counted from here on for this one and its clones.
     pub fn limits(self, limits: ForwardLimits) -> Self {
-        let accounts = accounts(self.settings.intake.as_ref(), limits);
+        let Settings { intake, instance, .. } = &*self.settings;
+        let accounts = accounts(intake.as_ref(), instance, limits);
         self.with(|settings| settings.accounts = Arc::new(accounts))
     }
 
@@ -127,9 +131,10 @@ impl fmt::Debug for SpanForwarder {
     }
 }
 
-fn accounts(intake: Option<&Arc<Intake>>, limits: ForwardLimits) -> Accounts {
+fn accounts(intake: Option<&Arc<Intake>>, instance: &Instance, limits: ForwardLimits) -> Accounts {
     // Where tracing is disabled nothing is taken, whatever the limits are.
-    Accounts::new(limits.resolve(intake.map_or(0, |intake| intake.max_bytes())))
+    let limits = limits.resolve(intake.map_or(0, |intake| intake.max_bytes()));
+    Accounts::new(limits, instance.under_way())
 }
 
 const ATTRIBUTE: &str = "tower_otlp.forwarded.for";

@@ -3,24 +3,36 @@
 //! The header `tower-otlp-via` lists them, each by a number of its own, in the order in which they
 //! took the spans. One that finds itself in it, or a list that is too long, gets no further.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::refusal::Refusal;
 use crate::context::ids;
 
-/// The number of one tracing service, made when it has its first forwarder.
+/// The number of one tracing service, made when it has its first forwarder, and what all its
+/// forwarders share.
 #[derive(Clone, Debug)]
-pub(crate) struct Instance(Bytes);
+pub(crate) struct Instance {
+    number: Bytes,
+    under_way: Arc<AtomicUsize>,
+}
 
 impl Instance {
     pub(crate) fn new() -> Self {
-        Self(ids::new_span_id().to_string().into())
+        Self { number: ids::new_span_id().to_string().into(), under_way: Arc::default() }
+    }
+
+    /// Bytes of others that are under way.
+    pub(super) fn under_way(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.under_way)
     }
 
     /// What goes out with the spans of this program itself.
     pub(crate) fn via(&self) -> Bytes {
-        self.0.clone()
+        self.number.clone()
     }
 
     /// What goes out with the spans of a request that came with these headers.
@@ -36,7 +48,7 @@ impl Instance {
                 if hop.len() != DIGITS || !hop.iter().all(is_digit) {
                     return Err(Refusal::Invalid("tower-otlp-via is malformed".into()));
                 }
-                if hop == &self.0[..] {
+                if hop == &self.number[..] {
                     return Err(Refusal::Loop);
                 }
                 hops += 1;
@@ -47,7 +59,7 @@ impl Instance {
                 via.put_u8(b',');
             }
         }
-        via.put_slice(&self.0);
+        via.put_slice(&self.number);
         Ok(via.freeze())
     }
 }

@@ -4,7 +4,7 @@ use super::super::limits::ForwardLimits;
 use super::*;
 
 fn accounts(limits: ForwardLimits) -> Arc<Accounts> {
-    Arc::new(Accounts::new(limits.resolve(1 << 20)))
+    Arc::new(Accounts::new(limits.resolve(1 << 20), Arc::default()))
 }
 
 fn words<T: std::fmt::Debug>(result: Result<T, Refusal>) -> String {
@@ -50,13 +50,13 @@ fn bytes_are_held_until_they_are_let_go() {
     assert_eq!(words(second.grow(51)), alone);
     assert_eq!(words(second.grow(usize::MAX)), alone, "no overflow");
     first.shrink_to(1000);
-    assert_eq!(accounts.book().all.bytes, 100, "shrinking takes no more");
+    assert_eq!(accounts.under_way.load(Relaxed), 100, "shrinking takes no more");
     // What is held may wait for its export for long after the request.
     drop((alice, again, bob));
-    assert_eq!(accounts.book().of["alice"].balance.bytes, 50);
+    assert_eq!(accounts.book().of["alice"].bytes, 50);
     drop((first, second, third));
-    assert_eq!(accounts.book().all.bytes, 0);
-    assert_eq!(accounts.book().of["alice"].balance.bytes, 0);
+    assert_eq!(accounts.under_way.load(Relaxed), 0);
+    assert_eq!(accounts.book().of["alice"].bytes, 0);
 }
 
 #[test]
@@ -73,6 +73,26 @@ fn a_request_whose_copies_never_fit_is_not_told_to_come_again() {
     stamped.grow(40).unwrap();
     drop(received);
     stamped.grow(60).expect("what it has let go of does not count");
+}
+
+#[test]
+fn all_forwarders_of_a_service_share_its_bytes() {
+    let under_way = Arc::default();
+    let limits = |bytes| ForwardLimits::default().bytes_in_flight(bytes).bytes_in_flight_of_each(bytes);
+    let [one, other] = [100, 60].map(|bytes| {
+        let accounts = Accounts::new(limits(bytes).resolve(1 << 20), Arc::clone(&under_way));
+        Arc::new(accounts)
+    });
+    let (at_one, at_other) = (one.admit("alice").unwrap(), other.admit("alice").unwrap());
+    let (mut first, mut second) = (at_one.hold(), at_other.hold());
+    first.grow(50).unwrap();
+    let all = "too many bytes of all senders are under way";
+    assert_eq!(words(second.grow(11)), all);
+    second.grow(10).unwrap();
+    assert_eq!(words(first.grow(41)), all);
+    first.grow(40).expect("each has its own limit");
+    drop((first, second));
+    assert_eq!(under_way.load(Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]

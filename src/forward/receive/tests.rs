@@ -17,7 +17,7 @@ const MOST: usize = 1000;
 
 fn visit() -> Visit {
     let limits = ForwardLimits::default().message_bytes(MOST).bytes_in_flight_of_each(3 * MOST);
-    Arc::new(Accounts::new(limits.resolve(1 << 20))).admit("alice").unwrap()
+    Arc::new(Accounts::new(limits.resolve(1 << 20), Arc::default())).admit("alice").unwrap()
 }
 
 fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
@@ -140,7 +140,7 @@ async fn a_bomb_takes_no_more_than_the_limit() {
 async fn gzip_that_is_long_and_empty_leaves_others_their_turn() {
     let packed = hollow_gzip(100 << 10);
     let limits = ForwardLimits::default().message_bytes(1 << 20);
-    let visit = Arc::new(Accounts::new(limits.resolve(32 << 20))).admit("alice").unwrap();
+    let visit = Arc::new(Accounts::new(limits.resolve(32 << 20), Arc::default())).admit("alice").unwrap();
     let mut received = Received::new(&visit);
     received.push(&packed).unwrap();
     let mut turns = 0;
