@@ -1,6 +1,6 @@
 //! What each sender has under way, and all of them together.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,8 +34,8 @@ struct Book {
 struct Account {
     balance: Balance,
     bytes: usize,
-    /// For each way that the spans come by, the latest last.
-    scopes: VecDeque<(Bytes, Arc<Scope>)>,
+    /// For each way that the spans come by.
+    scopes: Vec<(Bytes, Arc<Scope>)>,
 }
 
 #[derive(Debug)]
@@ -98,8 +98,7 @@ impl Accounts {
             None => {
                 let rate = Rate::per_second(self.limits.spans_per_second_of_each);
                 let identity: Arc<str> = identity.into();
-                let account =
-                    Account { balance: Balance::new(rate), bytes: 0, scopes: VecDeque::new() };
+                let account = Account { balance: Balance::new(rate), bytes: 0, scopes: Vec::new() };
                 of.insert(Arc::clone(&identity), account);
                 identity
             }
@@ -170,21 +169,27 @@ impl Visit {
         }
     }
 
-    /// The scope that spans of this sender have which have come this way. They share it, as long as
-    /// the sender does not use too many ways at once.
-    pub(super) fn scope(&self, via: &Bytes) -> Arc<Scope> {
+    /// The scope that spans of this sender have which have come this way. They share it; and as each
+    /// is exported by itself, while it is the sender who says which way they came, there are few of
+    /// which something waits.
+    pub(super) fn scope(&self, via: &Bytes) -> Result<Arc<Scope>, Refusal> {
         let mut book = self.accounts.book();
         let new = || Arc::new(Scope::of_others(via.clone()));
-        let Some(account) = book.of.get_mut(&self.identity) else { return new() };
+        let Some(account) = book.of.get_mut(&self.identity) else { return Ok(new()) };
         let scopes = &mut account.scopes;
-        let known = scopes.iter().position(|(known, _)| known == via);
-        let (via, scope) =
-            known.and_then(|at| scopes.remove(at)).unwrap_or_else(|| (via.clone(), new()));
-        if scopes.len() >= WAYS {
-            scopes.pop_front();
+        if let Some((_, scope)) = scopes.iter().find(|(known, _)| known == via) {
+            return Ok(Arc::clone(scope));
         }
-        scopes.push_back((via, Arc::clone(&scope)));
-        scope
+        if scopes.len() >= WAYS {
+            let idle = scopes.iter().position(|(_, scope)| Arc::strong_count(scope) == 1);
+            let Some(idle) = idle else {
+                return Err(over("spans of this sender wait that came too many ways"));
+            };
+            scopes.swap_remove(idle);
+        }
+        let scope = new();
+        scopes.push((via.clone(), Arc::clone(&scope)));
+        Ok(scope)
     }
 }
 
@@ -257,7 +262,7 @@ fn over(words: &'static str) -> Refusal {
     Refusal::OverLimit { words: words.into(), after: SOON }
 }
 
-/// Ways that the spans of one sender may come by and share requests.
+/// Ways that waiting spans of one sender may have come by.
 const WAYS: usize = 4;
 
 #[cfg(test)]

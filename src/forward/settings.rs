@@ -142,7 +142,8 @@ impl Settings {
             .count();
         let stamp_len = self.attribute.len() + visit.identity().len() + STAMP;
         let mut held = visit.hold();
-        held.grow(request.len().saturating_add(resources.saturating_mul(stamp_len)))?;
+        let at_most = request.len().saturating_add(resources.saturating_mul(stamp_len));
+        held.grow(at_most.max(QUEUED))?;
         let stamp = Stamp::new(&self.attribute, visit.identity());
         let mut stamped = incoming::stamp(request, &stamp, most).map_err(|invalid| {
             let words = invalid.to_string().into();
@@ -152,7 +153,7 @@ impl Settings {
             }
         })?;
         stamped.request.shrink_to_fit();
-        held.shrink_to(stamped.request.capacity());
+        held.shrink_to(stamped.request.capacity().max(QUEUED));
         Ok((stamped, held))
     }
 
@@ -164,8 +165,8 @@ impl Settings {
         receipt: Receipt,
     ) -> Result<(), Refusal> {
         let Some(intake) = &self.intake else { return Err(Refusal::Disabled) };
+        let scope = visit.scope(via)?;
         visit.take_spans(spans)?;
-        let scope = visit.scope(via);
         intake.forward(&scope, request, spans, Some(receipt)).map_err(|refused| {
             visit.give_back_spans(spans);
             match refused {
@@ -211,6 +212,9 @@ pub(super) fn delivered(settled: Settled) -> Result<Taken, Refusal> {
 
 /// Field of an OTLP `ExportTraceServiceRequest`.
 const RESOURCE_SPANS: u32 = 1;
+/// Bytes that a request counts as at least while it waits: what is around its spans takes memory,
+/// too.
+const QUEUED: usize = 1 << 10;
 /// Most bytes that a stamp takes beside its key and its value: with the lengths of what it
 /// stands in, which grow by it.
 const STAMP: usize = 64;

@@ -476,16 +476,19 @@ async fn a_body_must_arrive_in_time() {
     assert_eq!(forwarder.stats().refused.timed_out, 4);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn decompressing_is_within_the_time_to_arrive() {
     let (tracing, _received) = TracingService::in_memory();
-    let forwarder =
-        anybody(&tracing).limits(ForwardLimits::default().receive_time(Duration::ZERO));
-    let mut body = frame(&gzip(&spans(1)));
+    let forwarder = anybody(&tracing);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(&[0; 200 << 10]).unwrap();
+    let mut body = frame(&encoder.finish().unwrap());
     body[0] = 1;
     let request = with_headers(call(full(body)), &[("grpc-encoding", "gzip")]);
-    let told = grpc(&forwarder, request).await;
-    assert_eq!(told.grpc(), "200 | 4 | the request did not arrive within 0 s");
+    // All is there at once. It is while it is decompressed that time passes.
+    let late = tokio::time::advance(Duration::from_secs(11));
+    let (told, ()) = tokio::join!(grpc(&forwarder, request), late);
+    assert_eq!(told.grpc(), "200 | 4 | the request did not arrive within 10 s");
 }
 
 #[tokio::test]
@@ -592,6 +595,19 @@ fn the_answer_to_an_early_acknowledgement_says_what_became_of_the_spans() {
         });
         assert_eq!(found, expected.map(|(count, json)| (count, json.to_owned())), "{why}");
     }
+}
+
+#[tokio::test]
+async fn what_waits_counts_as_a_kibibyte_at_least() {
+    let tracing = held_back();
+    let forwarder =
+        anybody(&tracing).limits(ForwardLimits::default().bytes_in_flight_of_each(3 * 1024 + 512));
+    for _ in 0..3 {
+        let told = grpc(&forwarder, call(full(frame(&spans(1))))).await;
+        assert_eq!(told.trailers.unwrap()["grpc-status"], "0");
+    }
+    let told = grpc(&forwarder, call(full(frame(&spans(1))))).await;
+    assert_eq!(told.grpc(), "200 | 8 | too many bytes of this sender are under way");
 }
 
 #[test]

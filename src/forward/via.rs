@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_loop_is_found_and_a_long_way_cut() {
-        let own = Instance(Bytes::from_static(b"00000000000000aa"));
+        let own =
+            Instance { number: Bytes::from_static(b"00000000000000aa"), under_way: Arc::default() };
         let (a, b) = ("0123456789abcdef", "fedcba9876543210");
         let eight = [a; 8].join(",");
         let malformed = || Err(Refusal::Invalid("tower-otlp-via is malformed".into()));

@@ -78,7 +78,8 @@ fn a_request_whose_copies_never_fit_is_not_told_to_come_again() {
 #[test]
 fn all_forwarders_of_a_service_share_its_bytes() {
     let under_way = Arc::default();
-    let limits = |bytes| ForwardLimits::default().bytes_in_flight(bytes).bytes_in_flight_of_each(bytes);
+    let limits =
+        |bytes| ForwardLimits::default().bytes_in_flight(bytes).bytes_in_flight_of_each(bytes);
     let [one, other] = [100, 60].map(|bytes| {
         let accounts = Accounts::new(limits(bytes).resolve(1 << 20), Arc::clone(&under_way));
         Arc::new(accounts)
@@ -148,17 +149,28 @@ fn spans_that_come_the_same_way_share_a_scope() {
     let accounts = accounts(ForwardLimits::default());
     let (alice, bob) = (accounts.admit("alice").unwrap(), accounts.admit("bob").unwrap());
     let way = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let first = alice.scope(&way("a"));
-    assert!(Arc::ptr_eq(&first, &alice.scope(&way("a"))));
-    assert!(!Arc::ptr_eq(&first, &alice.scope(&way("b"))), "by another way");
-    assert!(!Arc::ptr_eq(&first, &bob.scope(&way("a"))), "of another sender");
-    for other in ["c", "d"] {
-        alice.scope(&way(other));
-        assert!(Arc::ptr_eq(&first, &alice.scope(&way("a"))), "used all the time");
-    }
+    let first = alice.scope(&way("a")).unwrap();
+    assert!(Arc::ptr_eq(&first, &alice.scope(&way("a")).unwrap()));
+    assert!(!Arc::ptr_eq(&first, &alice.scope(&way("b")).unwrap()), "by another way");
+    assert!(!Arc::ptr_eq(&first, &bob.scope(&way("a")).unwrap()), "of another sender");
     for sender in 0..1000 {
-        alice.scope(&Bytes::from(sender.to_string()));
+        alice.scope(&Bytes::from(sender.to_string())).unwrap();
     }
     assert_eq!(accounts.book().of["alice"].scopes.len(), WAYS);
-    assert!(!Arc::ptr_eq(&first, &alice.scope(&way("a"))), "one too many were in between");
+    assert!(Arc::ptr_eq(&first, &alice.scope(&way("a")).unwrap()), "something of it waits");
+}
+
+#[test]
+fn spans_of_a_sender_wait_that_came_few_ways() {
+    let accounts = accounts(ForwardLimits::default());
+    let (alice, bob) = (accounts.admit("alice").unwrap(), accounts.admit("bob").unwrap());
+    let way = |number: usize| Bytes::from(number.to_string());
+    let mut waiting: Vec<_> = (0..WAYS).map(|number| alice.scope(&way(number)).unwrap()).collect();
+    let refusal = alice.scope(&way(WAYS)).unwrap_err();
+    assert_eq!(refusal.words(), "spans of this sender wait that came too many ways");
+    assert_eq!(refusal.retry_after(), Some(SOON));
+    alice.scope(&way(0)).expect("one of them");
+    bob.scope(&way(WAYS)).expect("another sender");
+    waiting.pop();
+    alice.scope(&way(WAYS)).expect("nothing waits any more that came the last way");
 }

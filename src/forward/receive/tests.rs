@@ -140,7 +140,8 @@ async fn a_bomb_takes_no_more_than_the_limit() {
 async fn gzip_that_is_long_and_empty_leaves_others_their_turn() {
     let packed = hollow_gzip(100 << 10);
     let limits = ForwardLimits::default().message_bytes(1 << 20);
-    let visit = Arc::new(Accounts::new(limits.resolve(32 << 20), Arc::default())).admit("alice").unwrap();
+    let visit =
+        Arc::new(Accounts::new(limits.resolve(32 << 20), Arc::default())).admit("alice").unwrap();
     let mut received = Received::new(&visit);
     received.push(&packed).unwrap();
     let mut turns = 0;

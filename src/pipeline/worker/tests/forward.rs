@@ -74,8 +74,7 @@ async fn requests_in_scopes_without_number_delay_our_own_spans_by_one_export() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_is_told_what_became_of_the_spans_once_they_are_counted() {
-    let told =
-        |delivered, rejected, refused, lost| Settled { delivered, rejected, refused, lost };
+    let told = |delivered, rejected, refused, lost| Settled { delivered, rejected, refused, lost };
     let rows = [
         (Answer::DELIVERED, told(5, 0, 0, 0), "all taken"),
         (Answer::rejected(2), told(3, 2, 0, 0), "partly"),
@@ -93,7 +92,11 @@ async fn a_sender_is_told_what_became_of_the_spans_once_they_are_counted() {
             let (settled, stats) = receipt.await.unwrap();
             assert_eq!(settled, expected, "{why}");
             let counted = (stats.delivered, stats.rejected, stats.dropped.total());
-            assert_eq!(counted, (settled.delivered, settled.rejected, settled.refused + settled.lost), "{why}");
+            assert_eq!(
+                counted,
+                (settled.delivered, settled.rejected, settled.refused + settled.lost),
+                "{why}"
+            );
         })
         .await;
     }
