@@ -44,9 +44,13 @@ type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl HttpForwarder {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        // What is not gzip is passed on, to be refused in words.
-        let endpoint =
-            RequestDecompression::new(Endpoint { settings }).pass_through_unaccepted(true);
+        // What is not gzip is passed on, to be refused in words: also where another crate has
+        // tower-http know more.
+        let endpoint = RequestDecompression::new(Endpoint { settings })
+            .no_br()
+            .no_deflate()
+            .no_zstd()
+            .pass_through_unaccepted(true);
         Self { endpoint }
     }
 }

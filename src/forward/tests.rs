@@ -327,9 +327,11 @@ async fn a_post_is_refused_for_what_is_wrong_with_it() {
     let large = r#"413 | {"code":8,"message":"message too large: the limit is 2000 bytes"}"#;
     let media = "the content type must be application/x-protobuf or application/json";
     let media = format!(r#"415 | {{"code":3,"message":"{media}"}}"#);
+    let compression =
+        r#"415 | {"code":12,"message":"the only compression that is understood is gzip"}"#;
     // gzip in which there is nothing, over and over.
     let padded = gzip(b"").repeat(200);
-    let rows: [(&str, Headers<'_>, Body, &str, &str); 13] = [
+    let rows: [(&str, Headers<'_>, Body, &str, &str); 16] = [
         (
             JSON,
             &[("who", "x")],
@@ -346,13 +348,10 @@ async fn a_post_is_refused_for_what_is_wrong_with_it() {
         ),
         ("text/plain", &[], untouched(), &media, "another type"),
         ("", &[], untouched(), &media, "none"),
-        (
-            JSON,
-            &[("content-encoding", "zstd")],
-            untouched(),
-            r#"415 | {"code":12,"message":"the only compression that is understood is gzip"}"#,
-            "another compression",
-        ),
+        (JSON, &[("content-encoding", "zstd")], untouched(), compression, "another compression"),
+        (JSON, &[("content-encoding", "br")], untouched(), compression, "another"),
+        (JSON, &[("content-encoding", "deflate")], untouched(), compression, "another"),
+        (JSON, &[("content-encoding", "gzip, gzip")], untouched(), compression, "two of them"),
         (
             JSON,
             gz,
@@ -412,7 +411,7 @@ async fn a_post_is_refused_for_what_is_wrong_with_it() {
         looping: 1,
         invalid: 3,
         too_large: 5,
-        unsupported: 4,
+        unsupported: 7,
         ..Refused::default()
     };
     assert_eq!(forwarder.stats(), ForwarderStats { refused, ..stats(count + 1, 0, 0) });
