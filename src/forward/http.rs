@@ -152,7 +152,8 @@ async fn receive<B: Body<Error = BoxError>>(
         Format::Protobuf => Ok(received),
         Format::Json => {
             let json = received.bytes();
-            Received::made(&admitted.visit, json.len() / 4 * 5, || {
+            // And as much for strings with escapes, which are put together aside.
+            Received::made(&admitted.visit, 2 * incoming::most_of_json(json), || {
                 incoming::from_json(json)
                     .map_err(|error| Refusal::Invalid(error.to_string().into()))
             })

@@ -17,7 +17,7 @@ use self::request::Walk;
 use super::walk::{Fields, MAX_DEPTH, Malformed, Value};
 use super::wire::{delimited_len, put_bytes, put_len};
 
-pub(crate) use self::json::from_json;
+pub(crate) use self::json::{from_json, most_of_json};
 
 /// One resource attribute that names who sent spans.
 #[derive(Debug)]

@@ -301,6 +301,7 @@ fn the_result_is_at_most_a_quarter_longer() {
         let otlp = read(&json).unwrap();
         assert!(otlp.len() <= 10_000 * bytes_each + 20, "{name}: {why}");
         assert!(otlp.len() <= json.len() + json.len() / 4, "{name}: {why}");
+        assert_eq!(otlp.capacity(), most_of_json(json.as_bytes()), "it has not grown: {name}");
     }
 }
 
