@@ -3,6 +3,7 @@
 mod acknowledged;
 mod arrival;
 mod hostile;
+mod interop;
 mod refused;
 mod untraced;
 mod verbatim;

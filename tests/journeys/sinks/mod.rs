@@ -44,7 +44,7 @@ mod names;
 mod no_loop;
 mod outage;
 mod retry;
-mod rotel;
+pub(crate) mod rotel;
 mod rotel_tracing;
 mod runtimes;
 pub(crate) mod script;

@@ -72,7 +72,7 @@ fn what_rotel_passes_on_is_what_was_recorded() {
 }
 
 /// Waits for so many spans. Rotel sends them on as it batches them.
-pub(super) fn passed_on(collector: &Collector, spans: usize) -> Vec<Span> {
+pub(crate) fn passed_on(collector: &Collector, spans: usize) -> Vec<Span> {
     for requests in 1.. {
         collector.wait_for(requests);
         if collector.spans().len() >= spans {
@@ -257,16 +257,16 @@ fn status(message: &str) -> Option<opentelemetry_proto::tonic::trace::v1::Status
 }
 
 /// A running rotel.
-pub(super) struct Rotel {
+pub(crate) struct Rotel {
     child: Child,
-    pub(super) grpc: SocketAddr,
-    pub(super) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
     _directory: tempfile::TempDir,
 }
 
 impl Rotel {
     /// Starts rotel with this exporter; `None` where it is not installed.
-    pub(super) fn start(exporter: &[&str]) -> Option<Self> {
+    pub(crate) fn start(exporter: &[&str]) -> Option<Self> {
         // Rotel does not say which port it was given, so it is told.
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let [grpc, http] = [free(), free()].map(|listener| listener.local_addr().unwrap());
