@@ -124,7 +124,7 @@ impl ForwardLimits {
             bytes_in_flight,
             bytes_in_flight_of_each: of_each,
             requests,
-            requests_of_each: self.requests_of_each.unwrap_or((requests / 4).max(1)),
+            requests_of_each: self.requests_of_each.unwrap_or_else(|| (requests / 4).max(1)),
             receive_time: self.receive_time.unwrap_or(Duration::from_secs(10)),
             delivery_time: self.delivery_time.unwrap_or(Duration::from_secs(30)),
             identities: self.identities.unwrap_or(1024),
