@@ -73,6 +73,21 @@ fn spans(count: usize) -> Vec<u8> {
     request
 }
 
+/// The same of one span, whose name is so long.
+fn large_span(len: usize) -> Vec<u8> {
+    let mut span = Vec::new();
+    wire::put_bytes(&mut span, 1, &[1; 16]);
+    wire::put_bytes(&mut span, 2, &[2; 8]);
+    wire::put_bytes(&mut span, 5, &vec![b'x'; len]);
+    let mut scope = Vec::new();
+    wire::put_bytes(&mut scope, 2, &span);
+    let mut resource = Vec::new();
+    wire::put_bytes(&mut resource, 2, &scope);
+    let mut request = Vec::new();
+    wire::put_bytes(&mut request, 1, &resource);
+    request
+}
+
 fn json(count: usize) -> String {
     let span = r#"{"traceId":"01010101010101010101010101010101","spanId":"0202020202020202"}"#;
     let spans = vec![span; count].join(",");
@@ -455,6 +470,71 @@ async fn who_sends_too_much_is_told_when_to_come_again() {
     assert_eq!(forwarder.stats(), expected);
 }
 
+#[tokio::test]
+async fn who_finds_the_queue_full_is_told_when_to_come_again() {
+    let tracing = held_back();
+    let forwarder = anybody(&tracing)
+        .limits(ForwardLimits::default().bytes_in_flight(1 << 30).bytes_in_flight_of_each(1 << 30));
+    let large = large_span(3 << 20);
+    let mut taken = 0;
+    let told = loop {
+        let told = grpc(&forwarder, call(full(frame(&large)))).await;
+        if told.trailers.is_none() {
+            break told;
+        }
+        taken += 1;
+    };
+    assert_eq!(taken, 10, "of 3 MiB, where there are 32");
+    assert_eq!(told.grpc(), "200 | 14 | the queue is full");
+    let details = BASE64_STANDARD_NO_PAD.encode(answer::status_protobuf(&Refusal::QueueFull));
+    assert_eq!(told.header("grpc-status-details-bin"), Some(&*details));
+    let retry_info = b"google.rpc.RetryInfo\x12\x04\x0a\x02\x08\x01";
+    assert!(answer::status_protobuf(&Refusal::QueueFull).ends_with(retry_info));
+    let told = http(&forwarder, post(PROTOBUF, full(large))).await;
+    assert_eq!(
+        told.http(),
+        "503 | \u{8}\u{e}\u{12}\u{11}the queue is full\u{1a}0\n(type.googleapis.com/google.rpc.RetryInfo\u{12}\u{4}\n\u{2}\u{8}\u{1}"
+    );
+    assert_eq!(told.header("retry-after"), Some("1"));
+    let expected = ForwarderStats {
+        refused: Refused { queue_full: 2, ..Refused::default() },
+        spans_refused: Refused { queue_full: 2, ..Refused::default() },
+        ..stats(taken + 2, taken, taken)
+    };
+    assert_eq!(forwarder.stats(), expected);
+}
+
+#[tokio::test]
+async fn limits_of_all_senders_hold_over_http() {
+    let limits = ForwardLimits::default();
+    let per_second = NonZeroU32::new(10).unwrap();
+    let rows = [
+        (limits.clone().requests(1), "too many requests of all senders at the same time"),
+        (
+            limits.clone().bytes_in_flight(3500).bytes_in_flight_of_each(3500),
+            "too many bytes of all senders are under way",
+        ),
+        (limits.spans_per_second(per_second), "more than 10 spans per second of all senders"),
+    ];
+    for (limits, words) in rows {
+        let tracing = held_back();
+        let by_name =
+            |request: &Parts| Identity::allow(request.headers["who"].to_str().unwrap().to_owned());
+        let forwarder = tracing.forwarder(by_name).limits(limits);
+        let alice: Headers<'_> = &[("who", "alice")];
+        let bob: Headers<'_> = &[("who", "bob")];
+        let told = http(&forwarder, with_headers(post(JSON, full(json(10))), alice)).await;
+        assert_eq!(told.http(), "200 | {}", "{words}");
+        let slow = with_headers(post(JSON, hanging(Vec::new())), alice);
+        let mut slow = Box::pin(forwarder.http().oneshot(slow));
+        assert!((&mut slow).now_or_never().is_none());
+        let told = http(&forwarder, with_headers(post(JSON, full(json(10))), bob)).await;
+        assert_eq!(told.http(), format!(r#"429 | {{"code":8,"message":"{words}"}}"#));
+        assert_eq!(told.header("retry-after"), Some("1"), "{words}");
+        assert_eq!(forwarder.stats().refused.over_limit, 1, "{words}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_must_arrive_in_time() {
     let (tracing, _received) = TracingService::in_memory();
@@ -504,7 +584,7 @@ async fn nothing_is_taken_where_tracing_is_disabled_or_over() {
 
 /// A service that exports nothing for as long as a test may take.
 fn held_back() -> TracingService {
-    let config = TracingServiceConfig::default().wait_for_resource_attributes(LONG);
+    let config = TracingServiceConfig::default().enabled(true).wait_for_resource_attributes(LONG);
     let (tracing, _spans) = config.start_in_memory("shop").unwrap();
     tracing
 }
