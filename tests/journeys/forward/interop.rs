@@ -1,5 +1,7 @@
 //! Exporters of others send to the forwarder, and a real collector, rotel, has what it passes on.
 
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod python;
 mod rotel;
 mod rust;
 
