@@ -10,7 +10,7 @@ use std::cell::Cell;
 /// Says that the request that is being served on this thread is not to be traced. To be called
 /// whenever what serves it runs: it may have been handed to another task in between.
 #[cfg_attr(
-    not(feature = "forward"),
+    not(any(feature = "forward", test)),
     expect(dead_code, reason = "only a forwarder serves what is not to be traced")
 )]
 pub(crate) fn mark() {
