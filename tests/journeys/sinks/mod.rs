@@ -23,6 +23,8 @@
 //! | TLS and mutual TLS | `tls` |
 //! | a channel of the program's | `channel` |
 //! | files | `files`, `full_disk` |
+//! | JSON on one line | `record::json`; `files` |
+//! | limits of a receiver, also after decompression | `forward::receive`; `crate::forward`: `hostile_senders_are_answered_and_others_lose_nothing` |
 //! | what the exporter says of itself | `logs`, `measured` |
 
 mod chain;
