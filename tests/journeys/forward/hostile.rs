@@ -68,7 +68,7 @@ fn attacks() -> Vec<(Attack, &'static str)> {
         (Attack::Post(JSON, gz(), bomb.clone(), 413), "a bomb that should be JSON"),
         (Attack::Post(PROTOBUF, vec![], deep(5000), 400), "depth"),
         (
-            Attack::Post(JSON, vec![], format!(r#"{{"x":{}"#, "[".repeat(1 << 20)).into(), 400),
+            Attack::Post(JSON, vec![], format!(r#"{{"x":{}"#, "[".repeat(64 << 10)).into(), 400),
             "depth in JSON",
         ),
         (Attack::Post(PROTOBUF, vec![], [10, 0].repeat(2 << 20), 413), "millions of resources"),
