@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::exit::{CommandExit, Exit, Finished, INTERRUPTED};
 use super::interrupt;
 use crate::tracing_service::{CommandEnd, CommandSpan, TracingService};
-use crate::{Stats, TraceContext};
+use crate::{Dropped, Stats, TraceContext};
 
 /// A command that is running, and is traced if that was asked for.
 ///
@@ -339,14 +339,17 @@ fn told(stats: &Stats, why: &WhyLost) -> String {
     if delivered == accepted {
         return format!("{delivered} {} delivered", spans(delivered));
     }
+    // What waits for a channel to its end is shut down, which would be no answer to why.
+    let (without_channel, dropped) = match why {
+        WhyLost::NoChannel => (stats.dropped.shutdown, Dropped { shutdown: 0, ..stats.dropped }),
+        WhyLost::Unknown | WhyLost::Failed(_) => (0, stats.dropped),
+    };
     let reasons = [("rejected", stats.rejected), ("still on the way", stats.pending)];
-    let reasons = reasons.into_iter().chain(stats.dropped.reasons());
+    let reasons = reasons.into_iter().chain(dropped.reasons());
+    let reasons = reasons.chain([("no channel given", without_channel)]);
     let reasons: Vec<_> = reasons
         .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| match (reason, why) {
-            ("shut down", WhyLost::NoChannel) => format!("no channel given {count}"),
-            _ => format!("{reason} {count}"),
-        })
+        .map(|(reason, count)| format!("{reason} {count}"))
         .collect();
     let why = match why {
         WhyLost::Unknown | WhyLost::NoChannel => String::new(),
@@ -389,7 +392,6 @@ const MOMENT: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dropped;
 
     #[test]
     fn the_last_line_says_what_was_delivered_and_why_the_rest_was_not() {
