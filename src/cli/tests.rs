@@ -63,3 +63,35 @@ fn what_is_not_a_url_yet_is_not_shown() {
     assert!(error.starts_with("--trace-exporter: "), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
+
+#[cfg(not(feature = "tonic"))]
+#[test]
+fn a_build_that_cannot_send_spans_says_which_features_it_lacks() {
+    let args = TraceArgs { trace: true, exporter: None };
+    let error = args.tracing("tool", TracingServiceConfig::disabled()).unwrap_err();
+    let expected = if cfg!(any(feature = "grpc", feature = "http", feature = "file")) {
+        "without an exporter spans go over a channel, and this program was built without the \
+         feature \"tonic\" of tower-otlp: name one with --trace-exporter"
+    } else {
+        "there is no way for spans to leave this program: it was built without the features \
+         \"tonic\", \"grpc\", \"http\" and \"file\" of tower-otlp"
+    };
+    assert_eq!(error, expected);
+}
+
+#[cfg(not(all(feature = "grpc", feature = "http", feature = "file")))]
+#[test]
+fn a_build_without_an_exporter_says_which_feature_its_url_needs() {
+    let rows = [
+        ("grpc://c:4317", "grpc", cfg!(feature = "grpc")),
+        ("http://c:4318/v1/traces", "http", cfg!(feature = "http")),
+        ("file:///nowhere", "file", cfg!(feature = "file")),
+    ];
+    for (url, feature, _) in rows.into_iter().filter(|(_, _, is_there)| !is_there) {
+        let args = TraceArgs { trace: false, exporter: Some(url.into()) };
+        let error = args.tracing("tool", TracingServiceConfig::disabled()).unwrap_err();
+        let expected =
+            format!("{url}: this program was built without the feature {feature:?} of tower-otlp");
+        assert_eq!(error, expected);
+    }
+}

@@ -47,11 +47,7 @@ impl TracingServiceConfig {
         #[cfg(not(feature = "tonic"))]
         {
             let _ = (self, service_name);
-            Err(StartError::Unsupported(
-                "without an exporter spans go over a channel, and this program was built without \
-                 the feature \"tonic\" of tower-otlp: name one with --trace-exporter"
-                    .to_owned(),
-            ))
+            Err(StartError::Unsupported(NOWHERE.to_owned()))
         }
     }
 }
@@ -107,3 +103,12 @@ impl TracingService {
         }
     }
 }
+
+/// What `--trace` alone comes to in a build without channels.
+#[cfg(all(not(feature = "tonic"), any(feature = "grpc", feature = "http", feature = "file")))]
+const NOWHERE: &str = "without an exporter spans go over a channel, and this program was built \
+                       without the feature \"tonic\" of tower-otlp: name one with --trace-exporter";
+/// Here no exporter could be named either.
+#[cfg(not(any(feature = "tonic", feature = "grpc", feature = "http", feature = "file")))]
+const NOWHERE: &str = "there is no way for spans to leave this program: it was built without the \
+                       features \"tonic\", \"grpc\", \"http\" and \"file\" of tower-otlp";
