@@ -58,6 +58,59 @@ async fn assert_goes_over_a_channel() {
     assert_eq!(collector.spans().len(), 5);
 }
 
+#[tokio::test]
+async fn without_spans_nothing_is_sent() {
+    let collector = Collector::start(Script::Ok);
+    let unsampled = everything().sampling_rate_per_million(0);
+    let idle = everything().start_forwarding("idle", channel_to(&collector)).unwrap();
+    let unsampled = unsampled.start_forwarding("unsampled", channel_to(&collector)).unwrap();
+    let service =
+        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let service = TraceLayer::server(&unsampled).layer(service);
+    drop(service.oneshot(Request::new(Body::empty())).await.unwrap());
+    for tracing in [idle, unsampled] {
+        assert_eq!(tracing.flush(LONG).await, settled(0, 0));
+        assert_eq!(tracing.shutdown(LONG).await, settled(0, 0));
+    }
+    assert_eq!((collector.connections(), collector.received().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn every_span_of_every_upload_arrives_once_and_is_counted() {
+    let collector = Collector::start(Script::Ok);
+    let tracing = everything().start_forwarding("ten by five", channel_to(&collector)).unwrap();
+    let mut served = Vec::new();
+    for upload in 1..=10 {
+        served.extend(serve(&tracing, 5));
+        assert_eq!(tracing.flush(LONG).await, settled(5 * upload, 0));
+        assert_eq!(collector.spans().len() as u64, 5 * upload);
+        assert_eq!(collector.ids(), ids(&served));
+    }
+    assert!(collector.received().iter().all(|received| received.spans() > 0));
+    assert_eq!(tracing.shutdown(LONG).await, settled(50, 0));
+    assert_eq!(collector.spans().len(), 50);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_spans_is_asked_with_every_upload() {
+    let collector = Collector::start(Answer::grpc("13").trailer("grpc-message", "no disk"));
+    let log = Log::about("refused five times");
+    let tracing =
+        everything().start_forwarding("refused five times", channel_to(&collector)).unwrap();
+    for upload in 1..=5 {
+        serve(&tracing, 1);
+        assert_eq!(tracing.flush(LONG).await, settled(0, upload));
+        assert_eq!(collector.received().len() as u64, upload, "each is attempted, and once");
+    }
+    assert_eq!(tracing.shutdown(LONG).await, settled(0, 5));
+    let lines = log.lines();
+    assert_eq!(
+        lines[0],
+        "WARN cannot export to the channel of \"refused five times\": refused with INTERNAL: no \
+         disk; spans lost: 1, and further ones until this is over",
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_multi_thread_runtime_can_be_blocked_while_its_channel_is_used() {
     let collector = Collector::start(Script::Ok);
