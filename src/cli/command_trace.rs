@@ -32,6 +32,14 @@ use crate::{Dropped, Stats, TraceContext};
 pub struct CommandTrace {
     /// Present until the end.
     running: Option<Arc<Running>>,
+    ctrl_c: CtrlC,
+}
+
+/// Whose affair Ctrl-C is.
+#[derive(Clone, Copy, PartialEq)]
+enum CtrlC {
+    Ours,
+    TheTools,
 }
 
 struct Running {
@@ -59,7 +67,7 @@ impl CommandTrace {
         let root = Mutex::new(root);
         let told = AtomicBool::new(false);
         let running = Running { tracing, root, context, trace_id, deadline: DEADLINE, told };
-        Self { running: Some(Arc::new(running)) }
+        Self { running: Some(Arc::new(running)), ctrl_c: CtrlC::Ours }
     }
 
     /// Names the root span, for example by the subcommand. Defaults to the name of the service.
@@ -76,6 +84,36 @@ impl CommandTrace {
         if let Some(running) = self.running.as_mut().and_then(Arc::get_mut) {
             running.deadline = deadline;
         }
+        self
+    }
+
+    /// Leaves Ctrl-C to the tool: [`run`](Self::run) and [`run_blocking`](Self::run_blocking) do not
+    /// listen for it, neither while the command runs nor while its trace is delivered. A tool that
+    /// listens itself can end what it has begun, and returns from the command as it sees fit. Where
+    /// nobody does, Ctrl-C ends the process at once, and what has not been delivered is lost.
+    ///
+    /// # Example: a tool that has to clean up
+    ///
+    /// ```
+    /// use tower_otlp::cli::{CommandExit, Finished};
+    /// use tower_otlp::{CommandTrace, TraceArgs};
+    ///
+    /// async fn run(args: &TraceArgs) -> Finished<CommandExit> {
+    ///     args.start("tsh").without_ctrl_c().run(copy).await
+    /// }
+    ///
+    /// async fn copy(_: &CommandTrace) -> CommandExit {
+    ///     tokio::select! {
+    ///         () = async { /* the work */ } => CommandExit::code(0),
+    ///         _ = tokio::signal::ctrl_c() => {
+    ///             // Remove what is half copied.
+    ///             CommandExit::failed(130, "Ctrl-C")
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn without_ctrl_c(mut self) -> Self {
+        self.ctrl_c = CtrlC::TheTools;
         self
     }
 
@@ -120,7 +158,8 @@ impl CommandTrace {
     /// what it [returns](Exit). At Ctrl-C the command is dropped, and the end is
     /// [`Finished::Interrupted`]. When Ctrl-C comes again, or after the command has ended, the
     /// process ends at once with exit code 130; if spans were being delivered and that was the first
-    /// one, a line says what was delivered by then.
+    /// one, a line says what was delivered by then. All of this may be
+    /// [left to the tool](Self::without_ctrl_c).
     ///
     /// A panic of the command goes on when its trace has ended, as one. A command that is not traced
     /// is only run.
@@ -131,15 +170,14 @@ impl CommandTrace {
         }
         let (tell, interrupted) = oneshot::channel();
         let ending = self.downgrade();
-        // Without it Ctrl-C ends the process as ever, which is no reason not to run.
-        let watched = interrupt::watch(move || {
+        let is_watched = self.watch(move || {
             let is_running = tell.send(()).is_ok();
             if !is_running && let Some(running) = ending.upgrade() {
                 running.report(&running.tracing.stats(), say_unless_stuck);
             }
             is_running
         });
-        let mut interrupted = watched.ok().map(|()| interrupted);
+        let mut interrupted = is_watched.then_some(interrupted);
         let ended = {
             let context = self.context().clone();
             let this = &self;
@@ -181,7 +219,7 @@ impl CommandTrace {
     pub fn run_blocking<T: Exit>(self, command: impl FnOnce(&Self) -> T) -> T {
         if self.trace_id().is_some() {
             let running = self.downgrade();
-            let _ = interrupt::watch(move || {
+            self.watch(move || {
                 if let Some(running) = running.upgrade()
                     && !running.end_blocking(&interruption(), say_unless_stuck)
                 {
@@ -225,6 +263,12 @@ impl CommandTrace {
             // It is over: this is the word for it.
             tracing.shutdown(Duration::ZERO).await;
         }
+    }
+
+    /// Whether somebody listens for Ctrl-C. Otherwise it ends the process as ever, which is no
+    /// reason not to run.
+    fn watch(&self, first: impl FnOnce() -> bool + Send + 'static) -> bool {
+        self.ctrl_c == CtrlC::Ours && interrupt::watch(first).is_ok()
     }
 
     fn downgrade(&self) -> Weak<Running> {
