@@ -1,158 +1,18 @@
 //! Command-line tools and their children, in processes of their own.
 
-use std::env;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
+#[cfg(unix)]
+mod ctrl_c;
+mod deadline;
+mod tool;
 
-use clap::Parser;
-use http::{Request, Response};
-use opentelemetry::Context;
-use opentelemetry::trace::TraceContextExt;
+use std::env;
+use std::path::Path;
+use std::process::{Command, Output};
+
 use serde_json::Value;
-use tonic::body::Body;
-use tower::Service;
-use tower_otlp::cli::{Exit, Finished};
-use tower_otlp::opentelemetry;
-use tower_otlp::{CommandTrace, TraceArgs, TraceContext, TracingServiceConfig};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-
-const LONG: Duration = Duration::from_secs(600);
-
-/// The tool: it does what its environment says, in a process of its own.
-#[test]
-fn the_tool() {
-    let Ok(act) = env::var("TOOL_ACT") else { return };
-    let args = env::var("TOOL_ARGS").unwrap_or_default();
-    let cli = Cli::parse_from(["tool"].into_iter().chain(args.split_whitespace()));
-    let section = match env::var("TOOL_SECTION") {
-        Ok(section) => TracingServiceConfig::from_yaml_str(&section).unwrap(),
-        Err(_) => TracingServiceConfig::disabled(),
-    };
-    let trace = cli.trace.start_with("tool", section).named("tool ls");
-    let code = match &*act {
-        "async" => code_of(block_on(trace.run(async |trace| work(trace)))),
-        "fails" => {
-            code_of(block_on(trace.run(async |_| Err::<(), _>("the server said no".to_owned()))))
-        }
-        "blocking" => trace.run_blocking(|trace| {
-            work(trace);
-            7
-        }),
-        "hangs" => code_of(block_on(trace.run(async |trace| {
-            work(trace);
-            std::future::pending::<()>().await;
-        }))),
-        "hangs blocking" => trace.run_blocking(|trace| {
-            work(trace);
-            loop {
-                thread::park();
-            }
-        }),
-        "channel" => code_of(block_on(trace.run(async |trace| {
-            trace.set_channel(channel(Spans::Taken));
-        }))),
-        "panics over a channel" => {
-            let run = block_on(trace.run(async |trace| -> i32 {
-                trace.set_channel(channel(Spans::Taken));
-                crate::support::panic_quietly()
-            }));
-            panic!("it went on: {run:?}")
-        }
-        "delivers for ever" => code_of(block_on(trace.deadline(LONG).run(async |trace| {
-            trace.set_channel(channel(Spans::LeftWaiting));
-        }))),
-        "delivers for ever blocking" => trace.deadline(LONG).run_blocking(|trace| {
-            trace.set_channel(channel(Spans::LeftWaiting));
-            0
-        }),
-        "hangs blocking, and delivers for ever" => trace.deadline(LONG).run_blocking(|trace| {
-            trace.set_channel(channel(Spans::LeftWaiting));
-            work(trace);
-            loop {
-                thread::park();
-            }
-        }),
-        "hangs blocking with standard error" => trace.run_blocking(|trace| {
-            let _held = std::io::stderr().lock();
-            work(trace);
-            loop {
-                thread::park();
-            }
-        }),
-        "panics" => {
-            let run = trace.run_blocking(|_| -> i32 { crate::support::panic_quietly() });
-            panic!("it went on: {run}")
-        }
-        "finishes" => {
-            work(&trace);
-            block_on(trace.deadline(Duration::from_millis(50)).finish(0));
-            0
-        }
-        other => panic!("no act {other}"),
-    };
-    // Not by a panic of the test, whose words are none of the tool's.
-    std::process::exit(code);
-}
-
-/// Says what it works in, and what a child would be told.
-#[expect(clippy::print_stdout, reason = "the other process reads it")]
-fn work(trace: &CommandTrace) {
-    let inside = TraceContext::current();
-    let inside = inside.map(|it| format!("{} {}", it.trace_id(), it.is_sampled()));
-    println!("inside {}", inside.as_deref().unwrap_or("nothing"));
-    let recording = Context::map_current(|context| context.span().is_recording());
-    println!("recording {recording} {}", trace.trace_id().is_some());
-    let mut child = Command::new("sh");
-    child.args(["-c", "echo child $TRACEPARENT $BAGGAGE"]);
-    TraceContext::pass_to(&mut child);
-    print!("{}", String::from_utf8(child.output().unwrap().stdout).unwrap());
-}
-
-/// A channel of the tool's, which says what it is asked.
-#[expect(clippy::print_stdout, reason = "the other process reads it")]
-fn channel(
-    spans: Spans,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = http::Error, Future: Send>
-+ Clone
-+ Send {
-    tower::service_fn(move |request: Request<Body>| async move {
-        println!("asked with {:?}", request.headers().get("x-token"));
-        if spans == Spans::LeftWaiting {
-            std::future::pending::<()>().await;
-        }
-        let taken = Response::builder().header("content-type", "application/grpc");
-        taken.header("grpc-status", "0").body(Body::empty())
-    })
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Spans {
-    Taken,
-    LeftWaiting,
-}
-
-fn code_of<T: Exit>(finished: Finished<T>) -> i32 {
-    match finished {
-        Finished::Ended(result) => i32::from(result.exit() != ().exit()),
-        Finished::Interrupted => 130,
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    // Without what signals need: the tool's runtime need not have it.
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
-}
-
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    trace: TraceArgs,
-}
 
 #[test]
 fn a_traced_command_writes_its_trace_and_a_line() {
@@ -311,78 +171,10 @@ fn a_failure_and_a_panic_are_in_the_root_span() {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_the_command_and_its_trace_is_delivered() {
-    for act in ["hangs", "hangs blocking"] {
-        let directory = tempfile::tempdir().unwrap();
-        let mut tool = tool(act, &format!("--trace-exporter {}", url(directory.path())));
-        let mut child =
-            Running(tool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-        // It has begun, so that it listens.
-        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("child ")), "{act}");
-        child.interrupt();
-        let status = child.0.wait().unwrap();
-        assert_eq!(status.code(), Some(130), "{act}");
-        let mut text = String::new();
-        child.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-        let span = only_span(directory.path());
-        let line = format!("trace {}: 1 span delivered\n", span["traceId"].as_str().unwrap());
-        assert_eq!(text, line, "{act}");
-        assert_eq!(attribute(&span, "process.exit.code")["intValue"], "130", "{act}");
-        assert_eq!(attribute(&span, "error.type")["stringValue"], "interrupted", "{act}");
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_what_is_stuck() {
-    let line = format!("trace {TRACE_ID}: 0 of 1 span delivered, 1 lost (still on the way 1)\n");
-    let rows: [(&str, &[&str], &str, &str); 4] = [
-        ("delivers for ever", &["asked "], &line, "after the command"),
-        ("delivers for ever blocking", &["asked "], &line, "and without a runtime"),
-        ("hangs blocking, and delivers for ever", &["child ", "asked "], "", "the second one"),
-        ("hangs blocking with standard error", &["child "], "", "nobody may write"),
-    ];
-    for (act, waits_for, expected, why) in rows {
-        let mut tool = tool(act, "--trace");
-        tool.env("TRACEPARENT", PARENT).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = Running(tool.spawn().unwrap());
-        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
-        for word in waits_for {
-            assert!(lines.any(|line| line.unwrap().contains(word)), "{why}");
-            child.interrupt();
-        }
-        assert_eq!(child.0.wait().unwrap().code(), Some(130), "{why}");
-        let mut text = String::new();
-        child.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-        assert_eq!(text, expected, "{why}");
-    }
-}
-
-/// A child that does not outlive a test that fails.
-struct Running(Child);
-
-#[cfg(unix)]
-impl Running {
-    fn interrupt(&self) {
-        let kill = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
-        assert!(kill.unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The tool as a process: this test binary, of which only the tool runs.
 fn tool(act: &str, args: &str) -> Command {
     let mut tool = Command::new(env::current_exe().unwrap());
-    tool.args(["--exact", "command_line::the_tool", "--nocapture", "--test-threads=1"]);
+    tool.args(["--exact", "command_line::tool::the_tool", "--nocapture", "--test-threads=1"]);
     for variable in ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
         tool.env_remove(variable);
     }
