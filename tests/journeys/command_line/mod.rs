@@ -3,6 +3,12 @@
 #[cfg(unix)]
 mod ctrl_c;
 mod deadline;
+#[cfg(feature = "forward")]
+mod exporting;
+#[cfg(feature = "forward")]
+mod forwarding;
+#[cfg(feature = "forward")]
+mod servers;
 mod tool;
 
 use std::env;
