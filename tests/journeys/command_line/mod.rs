@@ -1,6 +1,8 @@
 //! Command-line tools and their children, in processes of their own.
 
 #[cfg(unix)]
+mod children;
+#[cfg(unix)]
 mod ctrl_c;
 mod deadline;
 #[cfg(feature = "forward")]
