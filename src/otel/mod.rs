@@ -73,7 +73,9 @@
 //! - **Libraries.** h2, below HTTP/2 and gRPC, has spans of its own at `DEBUG` and `TRACE`, each
 //!   connection's a trace of its own. A filter that lets them through records them for the
 //!   service's own servers and clients; `h2=off` keeps them out. What the exporter does never gets
-//!   into the pipeline, whatever the filter. Another processor, beside ours on a provider of your
+//!   into the pipeline, whatever the filter. Only the connection of a channel that the program has
+//!   given it is the program's own: there each export would bring more spans, and `h2=off` is
+//!   needed. Another processor, beside ours on a provider of your
 //!   own, is shown it: write `h2=off` there, or have [`PerMillionSampler`] sample, which leaves it
 //!   out.
 //! - **Context activation** of the layer has to stay on, as it is by default: without it neither

@@ -50,6 +50,11 @@ impl TracingServiceConfig {
     /// [`flush`](TracingService::flush) and [`shutdown`](TracingService::shutdown) instead. On
     /// another thread, or within a multi-thread runtime that has threads left, blocking is fine.
     ///
+    /// Connections of the channel are tasks there, too, and not the exporter's own, so what they do
+    /// is not hidden from the program's subscriber. One that makes spans of everything, by
+    /// `tracing-opentelemetry` and a filter of `trace`, makes them of each frame of HTTP/2, and so
+    /// more of each export. It needs `h2=off` in its filter.
+    ///
     /// # Errors
     ///
     /// As [`start`](Self::start), but for the exporter; and when `exporter_url`, `ca_certs`, key

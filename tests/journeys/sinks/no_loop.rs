@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use opentelemetry::trace::TracerProvider;
 use tokio::net::TcpSocket;
+use tokio::runtime;
+use tonic::transport::Endpoint;
 use tower_otlp::WithTraceIds;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,6 +41,10 @@ fn the_exporter_s_own_activity_is_not_traced() {
 
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     over_tls();
+
+    let well = Collector::start(Script::Ok);
+    run(&format!("{CHANNEL_TO}{}", well.address()), "delivered");
+    assert_expected(&well);
 
     let ill = Collector::start(Answer::grpc("13"));
     run(&ill.grpc_url(), "failed");
@@ -99,14 +105,28 @@ fn run_with(url: &str, outcome: &str, variables: &[(&str, &Path)]) {
 
 /// Serves requests, and accounts for every span after each.
 fn program(url: &str, outcome: &str) {
-    let tracing = TracingServiceConfig::new(url.parse().unwrap())
-        .sampling_rate_per_million(1_000_000)
-        .ca_certs(env::var_os(CA_CERTS))
-        .start("sinks")
-        .unwrap();
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.unwrap();
+    let mut filter = "trace";
+    let tracing = match url.strip_prefix(CHANNEL_TO) {
+        Some(address) => {
+            // The connection is the program's, so that what its tasks do is, too.
+            filter = "trace,h2=off";
+            let _entered = runtime.enter();
+            let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+            let config = TracingServiceConfig::disabled().enabled(true);
+            let config = config.sampling_rate_per_million(1_000_000);
+            config.start_forwarding("sinks", endpoint.connect_lazy()).unwrap()
+        }
+        None => TracingServiceConfig::new(url.parse().unwrap())
+            .sampling_rate_per_million(1_000_000)
+            .ca_certs(env::var_os(CA_CERTS))
+            .start("sinks")
+            .unwrap(),
+    };
     let lines = Lines::default();
     tracing_subscriber::registry()
-        .with(EnvFilter::new("trace"))
+        .with(EnvFilter::new(filter))
         .with(tracing_opentelemetry::layer().with_tracer(tracing.tracer_provider().tracer("app")))
         .with(
             tracing_subscriber::fmt::layer()
@@ -165,5 +185,7 @@ impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
 }
 
 const CA_CERTS: &str = "TOWER_OTLP_TEST_CA_CERTS";
+/// Before the address of a server, a URL for a channel of the program's.
+const CHANNEL_TO: &str = "channel://";
 const URL: &str = "TOWER_OTLP_TEST_URL";
 const OUTCOME: &str = "TOWER_OTLP_TEST_OUTCOME";
