@@ -85,7 +85,7 @@ fn a_build_without_an_exporter_says_which_feature_its_url_needs() {
     let rows = [
         ("grpc://c:4317", "grpc", cfg!(feature = "grpc")),
         ("http://c:4318/v1/traces", "http", cfg!(feature = "http")),
-        ("file:///nowhere", "file", cfg!(feature = "file")),
+        ("file:///nowhere?limit=5", "file", cfg!(feature = "file")),
     ];
     for (url, feature, _) in rows.into_iter().filter(|(_, _, is_there)| !is_there) {
         let args = TraceArgs { trace: false, exporter: Some(url.into()) };
