@@ -85,6 +85,12 @@
 //! `interrupted`, or `panic`. The name is the service's, unless the tool
 //! [says](CommandTrace::named) another.
 //!
+//! # Ctrl-C
+//!
+//! Of a command that is traced it ends the command, whose trace is then delivered as at any other end.
+//! When it comes again the process ends at once. [`CommandTrace::without_ctrl_c`] leaves it to tools that
+//! have to clean up.
+//!
 //! # Nothing fails for it
 //!
 //! A URL that is none, a directory that cannot be written to, a certificate that is missing: a
