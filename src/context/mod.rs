@@ -235,11 +235,20 @@ impl TraceContext {
     }
 }
 
+/// Whether there may be something to read in these headers. Names that are not those of a standard
+/// are looked up by a hash of all their characters; where there are few, a glance at each is less.
+pub(crate) fn brings_any(headers: &HeaderMap) -> bool {
+    headers.keys_len() > FEW
+        || headers.keys().any(|name| *name == traceparent::NAME || *name == baggage::NAME)
+}
+
 /// Writes the baggage of `cx` in place of any other, where there is no trace to go with it.
 pub(crate) fn inject_baggage(cx: &Context, headers: &mut HeaderMap) {
     let baggage = BaggageHeader::from_opentelemetry(cx.baggage());
     replace(headers, &baggage::NAME, baggage.as_ref().map(BaggageHeader::to_header_value));
 }
+
+const FEW: usize = 8;
 
 /// Sets or removes a field. A map that can take no more names keeps what it has: a header too many
 /// is no reason to panic in somebody's request.

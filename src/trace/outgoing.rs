@@ -147,7 +147,8 @@ impl Outgoing {
                 let (span, context) =
                     ActiveSpan::start(settings, place, request, protocol, started);
                 let span = (Some(span), Some(context));
-                Observation::Live(Exchange::new(settings, request, protocol, started, span))
+                let exchange = Exchange::new(settings, request, protocol, started, span);
+                Observation::Live(Box::new(exchange))
             }
         };
         observation.measured(settings, request)

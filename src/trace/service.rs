@@ -49,6 +49,7 @@ impl<S> Trace<S> {
     }
 
     /// Calls the wrapped service, and leaves the rest to its future.
+    #[inline]
     pub(super) fn call_within<R>(
         &mut self,
         mut observation: Observation,
