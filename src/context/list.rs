@@ -25,13 +25,14 @@ impl Text {
     }
 }
 
-/// The fields of this name, if there is one: that there is none is found out sooner.
+/// The fields of this name, if there is one.
 pub(super) fn fields<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> Option<GetAll<'a, HeaderValue>> {
-    headers.get(name)?;
-    Some(headers.get_all(name))
+    let fields = headers.get_all(name);
+    fields.iter().next()?;
+    Some(fields)
 }
 
 /// The members of all fields in order, without the blanks around them and without empty ones.

@@ -140,10 +140,7 @@ impl TraceContext {
     /// ```
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let traceparent = Traceparent::extract(headers)?;
-        let tracestate = TraceStateHeader::extract(headers);
-        let baggage = BaggageHeader::extract(headers);
-        Some(Self::new(traceparent, tracestate, baggage))
+        Sent::by(headers).context()
     }
 
     /// Writes `traceparent`, `tracestate` and `baggage`, in place of whatever `headers` had under
@@ -235,11 +232,41 @@ impl TraceContext {
     }
 }
 
-/// Whether there may be something to read in these headers. Names that are not those of a standard
-/// are looked up by a hash of all their characters; where there are few, a glance at each is less.
-pub(crate) fn brings_any(headers: &HeaderMap) -> bool {
-    headers.keys_len() > FEW
-        || headers.keys().any(|name| *name == traceparent::NAME || *name == baggage::NAME)
+/// What a request may have brought.
+pub(crate) struct Sent<'a> {
+    headers: &'a HeaderMap,
+    has_traceparent: bool,
+    has_baggage: bool,
+}
+
+impl<'a> Sent<'a> {
+    /// Names that are not HTTP's own are looked up by a hash of all their characters. Where there
+    /// are few, a glance at each is less, and most requests have none of ours.
+    pub(crate) fn by(headers: &'a HeaderMap) -> Self {
+        let many = headers.keys_len() > FEW;
+        let mut sent = Self { headers, has_traceparent: many, has_baggage: many };
+        if !many {
+            for name in headers.keys() {
+                sent.has_traceparent |= *name == traceparent::NAME;
+                sent.has_baggage |= *name == baggage::NAME;
+            }
+        }
+        sent
+    }
+
+    /// [`TraceContext::from_headers`].
+    pub(crate) fn context(&self) -> Option<TraceContext> {
+        if !self.has_traceparent {
+            return None;
+        }
+        let traceparent = Traceparent::extract(self.headers)?;
+        let tracestate = TraceStateHeader::extract(self.headers);
+        Some(TraceContext::new(traceparent, tracestate, self.baggage()))
+    }
+
+    pub(crate) fn baggage(&self) -> Option<BaggageHeader> {
+        if self.has_baggage { BaggageHeader::extract(self.headers) } else { None }
+    }
 }
 
 /// Writes the baggage of `cx` in place of any other, where there is no trace to go with it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::Method;
+use ::http::{Method, Request};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceId, TraceState};
@@ -15,31 +15,53 @@ use super::semconv::{Protocol, http};
 use super::server_context::Serving;
 use super::span::{ActiveSpan, Place};
 use super::trust::Trust;
-use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, brings_any, current, ids};
+use crate::context::{BaggageHeader, RANDOM, Sent, TraceContext, Traceparent, current, ids};
 use crate::record::Remote;
 use crate::sampling::{self, Asked, RemoteParent, Sampler};
 
-/// Decides what to do for a request. The decision comes first; nothing is built for a span that
-/// is not recorded.
-pub(super) fn observe(
+/// Decides what to do for a request, which is told its place where no context is to say it.
+pub(super) fn observe<B>(
+    settings: &Arc<Settings>,
+    trust: &Trust,
+    request: &mut Request<B>,
+) -> Observation {
+    let mut told = None;
+    let observation = decide(settings, trust, &RequestHead::incoming(request), &mut told);
+    if let Some(trace_context) = told {
+        request.extensions_mut().insert(trace_context);
+    }
+    observation
+}
+
+/// The decision comes first; nothing is built for a span that is not recorded. `told` is what the
+/// request is to say itself.
+fn decide(
     settings: &Arc<Settings>,
     trust: &Trust,
     request: &RequestHead<'_>,
+    told: &mut Option<TraceContext>,
 ) -> Observation {
     if is_otlp(request.method, request.uri.path()) || !current::is_reachable() {
         return Observation::Off;
     }
+    let mut is_suppressed = false;
     let current = Context::map_current(|current| {
-        (!current.is_telemetry_suppressed()).then(|| Parent::of(current))
+        is_suppressed = current.is_telemetry_suppressed();
+        Parent::of(current)
     });
-    let Some(current) = current else { return Observation::Off };
-    if !settings.hooks.admit(request) {
+    if is_suppressed || !settings.hooks.admit(request) {
         return Observation::Off;
     }
     let caller = Caller::of(request, trust.in_caller(request), current);
     let observation = match &settings.recording {
-        Recording::On(sampler) => traced(settings, sampler, trust, request, caller),
-        Recording::Off => hand_through(caller),
+        Recording::On(sampler) => traced(settings, sampler, trust, request, caller, told),
+        Recording::Off if settings.open_telemetry_context => hand_through(caller),
+        Recording::Off => {
+            if let Caller::Parent(Parent { context, remote: Remote::Yes }) = caller {
+                *told = Some(context);
+            }
+            Observation::Off
+        }
     };
     observation.measured(settings, request)
 }
@@ -50,6 +72,7 @@ fn traced(
     trust: &Trust,
     request: &RequestHead<'_>,
     caller: Caller,
+    told: &mut Option<TraceContext>,
 ) -> Observation {
     let mut started = None;
     let mut now = || *started.get_or_insert_with(|| settings.intake.clock().ticks());
@@ -70,17 +93,25 @@ fn traced(
         Caller::Nobody(baggage) => (new_trace(sampler, request, baggage), None, None),
         Caller::Stranger(context) => (new_trace(sampler, request, None), None, Some(context)),
     };
+    let has_context = settings.open_telemetry_context;
+    if !has_context {
+        *told = Some(trace_context.clone());
+    }
     if !trace_context.is_sampled() {
+        if !has_context {
+            return Observation::Off;
+        }
         let context = unrecorded(&trace_context, Remote::No);
         return Observation::Unrecorded(Serving::Unrecorded, context);
     }
     let started = now();
     let protocol = Protocol::of(request.method, request.headers);
-    let context = Context::map_current(|current| trace_context.attach_to(current));
+    let context =
+        has_context.then(|| Context::map_current(|current| trace_context.attach_to(current)));
     let link = link.as_ref().map(to_link);
     let place = Place { trace_context, context, parent, link };
     let (span, context) = ActiveSpan::start(settings, place, request, protocol, started);
-    let span = (Some(span), Some(context));
+    let span = (Some(span), context);
     Observation::Live(Box::new(Exchange::new(settings, request, protocol, started, span)))
 }
 
@@ -123,7 +154,6 @@ struct Parent {
 impl Caller {
     fn of(request: &RequestHead<'_>, trust: RemoteParent, current: Option<Parent>) -> Self {
         match (trust, current) {
-            (RemoteParent::Trust, None) if !brings_any(request.headers) => Self::Nobody(None),
             (RemoteParent::Trust, current) => Self::trusted(request, current),
             // Whatever this process is doing already, it has decided to.
             (_, Some(current)) if current.remote == Remote::No => Self::Parent(current),
@@ -137,8 +167,8 @@ impl Caller {
     }
 
     fn trusted(request: &RequestHead<'_>, current: Option<Parent>) -> Self {
-        let caller = TraceContext::from_headers(request.headers);
-        match (current, caller) {
+        let sent = Sent::by(request.headers);
+        match (current, sent.context()) {
             (Some(current), None) => Self::Parent(current.or_baggage_of(request)),
             // Another layer has read the same headers already: this one is inside its span.
             (Some(current), Some(caller))
@@ -148,7 +178,7 @@ impl Caller {
                 Self::Parent(current.or_baggage_of(request))
             }
             (_, Some(context)) => Self::Parent(Parent { context, remote: Remote::Yes }),
-            (None, None) => Self::Nobody(BaggageHeader::extract(request.headers)),
+            (None, None) => Self::Nobody(sent.baggage()),
         }
     }
 }
@@ -213,7 +243,7 @@ pub(super) fn unrecorded(trace_context: &TraceContext, remote: Remote) -> Contex
 /// Whether a request brings spans. A receiver whose requests were traced would be sent the spans of
 /// receiving spans, for ever, and so would an exporter that sends them through a traced client.
 pub(super) fn is_otlp(method: &Method, path: &str) -> bool {
-    let is_receiver = path == "/v1/traces"
-        || path == "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-    is_receiver && method == Method::POST
+    method == Method::POST
+        && (path == "/v1/traces"
+            || path == "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
 }

@@ -156,6 +156,7 @@ impl Exchange {
     }
 
     /// Nothing is recorded of a request that is not to be traced.
+    #[inline]
     fn forget_if_untraced(&mut self) {
         if self.watch.take().is_some_and(Watch::end) {
             self.measured = None;

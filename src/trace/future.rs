@@ -50,10 +50,7 @@ where
     /// Waits for the head, or for an error, which ends the exchange. What is to be done with the
     /// head is to be [taken](Self::take) with it.
     #[inline]
-    pub(super) fn poll_head(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<T, E>> {
+    pub(super) fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
         let entered = this.observation.enter();

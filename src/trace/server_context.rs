@@ -1,6 +1,6 @@
 //! The span of the request that is being served, for code that runs inside other spans.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use opentelemetry::{Context, ContextGuard};
 
@@ -42,7 +42,7 @@ impl TraceContext {
     #[must_use]
     pub fn server_context() -> Option<Context> {
         // Not there while the thread is being torn down.
-        SERVING.try_with(|serving| serving.borrow().clone()).ok().flatten()
+        SERVING.try_with(read).ok().flatten()
     }
 }
 
@@ -88,15 +88,22 @@ impl Drop for Entered {
     }
 }
 
-/// Returns what was there. Nothing is dropped while the cell is borrowed: a context may hold values
-/// whose `Drop` asks for it.
+/// A cell has no other way to show what is in it. Nothing that is cloned runs code of others.
+fn read(serving: &Cell<Option<Context>>) -> Option<Context> {
+    let context = serving.take();
+    serving.set(context.clone());
+    context
+}
+
+/// Returns what was there.
+#[inline]
 fn swap(context: Option<Context>) -> Option<Context> {
     IS_SERVING.set(context.is_some());
     SERVING.try_with(|serving| serving.replace(context)).ok().flatten()
 }
 
 thread_local! {
-    static SERVING: RefCell<Option<Context>> = const { RefCell::new(None) };
+    static SERVING: Cell<Option<Context>> = const { Cell::new(None) };
     /// Whether there is one: asked of each request, and needs no destructor.
     static IS_SERVING: Cell<bool> = const { Cell::new(false) };
 }

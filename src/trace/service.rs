@@ -11,7 +11,6 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::decision;
 use super::future::ResponseFuture;
-use super::head::RequestHead;
 use super::layer::{Role, Settings};
 use super::observation::Observation;
 use super::outgoing;
@@ -83,9 +82,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let observation = match &self.settings.role {
-            Role::Server { trust, .. } => {
-                decision::observe(&self.settings, trust, &RequestHead::incoming(&request))
-            }
+            Role::Server { trust, .. } => decision::observe(&self.settings, trust, &mut request),
             Role::Client { .. } => outgoing::observe(&self.settings, &mut request),
         };
         self.call_within(observation, request)
