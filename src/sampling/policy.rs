@@ -165,6 +165,26 @@ mod tests {
     }
 
     #[test]
+    fn the_least_rate_of_all_decides_first_and_changes_nothing() {
+        let rules = |general, special| {
+            let special = SamplingRule::new(rate(special)).path_prefix("/orders");
+            Sampler::new(Sampling::new(rate(general)).rule(special))
+        };
+        let rows = [
+            (rules(0, 500_000), "/orders", true, "the rule records more than the rest"),
+            (rules(0, 500_000), "/users", false, "which records nothing"),
+            (rules(500_000, 0), "/orders", false, "the rule records nothing"),
+            (rules(500_000, 0), "/users", true, "and the rest does"),
+            (rules(0, 0), "/orders", false, "nothing does"),
+        ];
+        for (sampler, path, expected, why) in rows {
+            let records = |id| sampler.records(|| Some(asked(path)), TraceId::from(id)).is_some();
+            assert_eq!(records(1 << 55), expected, "{path}: {why}");
+            assert!(!records((1 << 55) - 1), "{path}: below half, {why}");
+        }
+    }
+
+    #[test]
     fn sampling_changes_while_it_is_asked() {
         let sampler = Sampler::new(Sampling::new(SamplingRate::NEVER));
         let recorded = || sampler.records(|| None, TraceId::from(1)).is_some();

@@ -185,10 +185,10 @@ impl Exchange {
             span.answered(&self.settings, protocol, response);
         }
 
-        // Not in its context, which is not needed for two questions.
-        self.running = true;
+        let entered = self.enter();
         let rest = self.rest(response);
-        self.running = false;
+        drop(entered);
+        self.leave();
         rest
     }
 
