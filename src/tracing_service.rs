@@ -294,6 +294,8 @@ impl TraceLayer {
 
     fn of(tracing: &TracingService, role: Role) -> Self {
         Self::new(trace::Settings {
+            open_telemetry_context: true,
+            response_extension: true,
             intake: Arc::clone(&tracing.intake),
             scope: Arc::clone(&tracing.scope),
             limits: tracing.limits,

@@ -9,14 +9,14 @@ use std::borrow::Cow;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::Baggage;
 
-use super::list;
+use super::list::{self, Text};
 
 pub(super) static NAME: HeaderName = HeaderName::from_static("baggage");
 
 /// Well-formed baggage that is not empty and within the limits: all fields joined, no blanks
 /// around members.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct BaggageHeader(HeaderValue);
+pub(crate) struct BaggageHeader(Text);
 
 impl BaggageHeader {
     /// The baggage of a request, without the members that are malformed or beyond the limits;
@@ -30,11 +30,11 @@ impl BaggageHeader {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        self.0.as_str()
     }
 
     pub(crate) fn to_header_value(&self) -> HeaderValue {
-        self.0.clone()
+        self.0.to_header_value()
     }
 
     /// The same for OpenTelemetry: values decoded, properties as metadata. Of a repeated key the
@@ -77,7 +77,7 @@ impl BaggageHeader {
         if text.is_empty() {
             return None;
         }
-        HeaderValue::try_from(text).ok().map(Self)
+        Text::new(text).map(Self)
     }
 
     /// Whether `baggage` is still what [`to_opentelemetry`](Self::to_opentelemetry) made of this.

@@ -82,7 +82,16 @@ impl TraceContext {
 
     /// [`to_opentelemetry`](Self::to_opentelemetry), for any `Context`.
     pub(crate) fn remote_in(&self, cx: &Context) -> Context {
-        self.attach_to(cx).with_remote_span_context(self.to_span_context(true))
+        self.unrecorded_in(cx, true)
+    }
+
+    /// `cx` with this span as the active one, of which nothing is recorded here.
+    pub(crate) fn unrecorded_in(&self, cx: &Context, is_remote: bool) -> Context {
+        let span = self.to_span_context(is_remote);
+        match self.with_text(cx) {
+            Some(cx) => cx.with_remote_span_context(span),
+            None => cx.with_remote_span_context(span),
+        }
     }
 
     /// `cx` with the baggage and the received text of this context; the span in it stays.
@@ -93,16 +102,21 @@ impl TraceContext {
     /// random flag alone is not worth the allocations.
     #[must_use]
     pub(crate) fn attach_to(&self, cx: &Context) -> Context {
+        self.with_text(cx).unwrap_or_else(|| cx.clone())
+    }
+
+    /// The same, `None` where it would be `cx` as it is.
+    fn with_text(&self, cx: &Context) -> Option<Context> {
         let has_text = self.baggage.is_some()
             || self.tracestate.as_ref().is_some_and(|text| !text.is_threshold_alone());
         if !has_text && cx.get::<Carried>().is_none() {
-            return cx.clone();
+            return None;
         }
         let carried = Carried(self.clone());
-        match &self.baggage {
+        Some(match &self.baggage {
             Some(baggage) => cx.with_baggage(baggage.to_opentelemetry()).with_value(carried),
             None => cx.with_value(carried),
-        }
+        })
     }
 
     /// The same ids and flags for OpenTelemetry, with the tracestate if its type takes it.

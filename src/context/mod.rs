@@ -140,10 +140,7 @@ impl TraceContext {
     /// ```
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let traceparent = Traceparent::extract(headers)?;
-        let tracestate = TraceStateHeader::extract(headers);
-        let baggage = BaggageHeader::extract(headers);
-        Some(Self::new(traceparent, tracestate, baggage))
+        Sent::by(headers).context()
     }
 
     /// Writes `traceparent`, `tracestate` and `baggage`, in place of whatever `headers` had under
@@ -235,11 +232,50 @@ impl TraceContext {
     }
 }
 
+/// What a request may have brought.
+pub(crate) struct Sent<'a> {
+    headers: &'a HeaderMap,
+    has_traceparent: bool,
+    has_baggage: bool,
+}
+
+impl<'a> Sent<'a> {
+    /// Names that are not HTTP's own are looked up by a hash of all their characters. Where there
+    /// are few, a glance at each is less, and most requests have none of ours.
+    pub(crate) fn by(headers: &'a HeaderMap) -> Self {
+        let many = headers.keys_len() > FEW;
+        let mut sent = Self { headers, has_traceparent: many, has_baggage: many };
+        if !many {
+            for name in headers.keys() {
+                sent.has_traceparent |= *name == traceparent::NAME;
+                sent.has_baggage |= *name == baggage::NAME;
+            }
+        }
+        sent
+    }
+
+    /// [`TraceContext::from_headers`].
+    pub(crate) fn context(&self) -> Option<TraceContext> {
+        if !self.has_traceparent {
+            return None;
+        }
+        let traceparent = Traceparent::extract(self.headers)?;
+        let tracestate = TraceStateHeader::extract(self.headers);
+        Some(TraceContext::new(traceparent, tracestate, self.baggage()))
+    }
+
+    pub(crate) fn baggage(&self) -> Option<BaggageHeader> {
+        if self.has_baggage { BaggageHeader::extract(self.headers) } else { None }
+    }
+}
+
 /// Writes the baggage of `cx` in place of any other, where there is no trace to go with it.
 pub(crate) fn inject_baggage(cx: &Context, headers: &mut HeaderMap) {
     let baggage = BaggageHeader::from_opentelemetry(cx.baggage());
     replace(headers, &baggage::NAME, baggage.as_ref().map(BaggageHeader::to_header_value));
 }
+
+const FEW: usize = 8;
 
 /// Sets or removes a field. A map that can take no more names keeps what it has: a header too many
 /// is no reason to panic in somebody's request.

@@ -7,7 +7,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::TraceState;
 
-use super::list;
+use super::list::{self, Text};
 
 mod threshold;
 
@@ -15,7 +15,7 @@ pub(super) static NAME: HeaderName = HeaderName::from_static("tracestate");
 
 /// A well-formed `tracestate` that is not empty: all fields joined, no blanks around members.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct TraceStateHeader(HeaderValue);
+pub(crate) struct TraceStateHeader(Text);
 
 impl TraceStateHeader {
     /// The tracestate of a request; `None` if there is none, it is empty, or any of it is bad.
@@ -30,11 +30,11 @@ impl TraceStateHeader {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        self.0.as_str()
     }
 
     pub(crate) fn to_header_value(&self) -> HeaderValue {
-        self.0.clone()
+        self.0.to_header_value()
     }
 
     /// The same for OpenTelemetry; `TraceState::NONE` if there is a key that its type refuses.
@@ -50,7 +50,7 @@ impl TraceStateHeader {
         if !text.split(',').all(|member| is_member(member.as_bytes())) {
             return None;
         }
-        HeaderValue::try_from(text).ok().map(Self)
+        Text::new(text.into_bytes()).map(Self)
     }
 
     /// Whether `state` is still what [`to_opentelemetry`](Self::to_opentelemetry) made of this.

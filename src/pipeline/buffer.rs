@@ -73,6 +73,9 @@ struct Shard {
     credit: usize,
     closed: bool,
     open: Vec<Chunk>,
+    /// Bytes of the chunk that was sealed last: the next is likely to have as many, and would be
+    /// copied again and again while it grows.
+    expected: usize,
 }
 
 impl Intake {
@@ -131,13 +134,15 @@ impl Intake {
             return;
         }
 
-        let index = shard.chunk(scope, &self.ledger);
+        let mut index = shard.chunk(scope, &self.ledger);
         // Sealed before it would grow past its size, so that its buffer never does.
         if !shard.open[index].bytes.is_empty()
             && shard.open[index].bytes.len() + needed > self.limits.chunk_bytes
         {
-            let next = Chunk::new(scope, &self.ledger);
-            self.seal(std::mem::replace(&mut shard.open[index], next));
+            let full = shard.open.swap_remove(index);
+            shard.expected = full.bytes.len();
+            self.seal(full);
+            index = shard.chunk(scope, &self.ledger);
         }
         let chunk = &mut shard.open[index];
         wire::put_len(&mut chunk.bytes, SPANS, span.len());
@@ -145,6 +150,7 @@ impl Intake {
         chunk.claim.add(needed);
         if chunk.claim.spans() >= self.limits.chunk_spans {
             let full = shard.open.swap_remove(index);
+            shard.expected = full.bytes.len();
             self.seal(full);
         }
     }
@@ -211,6 +217,7 @@ impl Intake {
     fn seal_shard(&self, shard: &mut Shard) {
         self.ledger.give_back_bytes(std::mem::take(&mut shard.credit));
         for chunk in shard.open.drain(..) {
+            shard.expected = chunk.bytes.len();
             self.seal(chunk);
         }
     }
@@ -255,15 +262,19 @@ impl Shard {
     fn chunk(&mut self, scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> usize {
         let known = self.open.iter().position(|chunk| Arc::ptr_eq(&chunk.scope, scope));
         known.unwrap_or_else(|| {
-            self.open.push(Chunk::new(scope, ledger));
+            self.open.push(Chunk::new(scope, ledger, self.expected));
             self.open.len() - 1
         })
     }
 }
 
 impl Chunk {
-    fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> Self {
-        Self { scope: Arc::clone(scope), bytes: Vec::new(), claim: Claim::new(Arc::clone(ledger)) }
+    fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>, capacity: usize) -> Self {
+        Self {
+            scope: Arc::clone(scope),
+            bytes: Vec::with_capacity(capacity),
+            claim: Claim::new(Arc::clone(ledger)),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn put_attribute_head(out: &mut Vec<u8>, field: u32, key: &str, value
 }
 
 /// Writes an attribute whose value is text.
-#[inline]
+#[inline(always)]
 pub(super) fn put_text(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
     let len = key.len() + value.len() + 6;
     if field >= 16 || len >= 0x80 {

@@ -108,11 +108,13 @@ impl SpanBuffer {
     }
 
     /// Appends an attribute whose key is not in the span yet; the value is ours.
+    #[inline(always)]
     pub(crate) fn push_str(&mut self, key: &str, value: &str) {
         self.push_cut(key, value, self.limits.value_length);
     }
 
     /// Appends an attribute whose key is not in the span yet; the value is the peer's.
+    #[inline(always)]
     pub(crate) fn push_peer_str(&mut self, key: &str, value: &str) {
         self.push_cut(key, value, self.limits.peer_value_length.min(self.limits.value_length));
     }
@@ -303,7 +305,7 @@ impl SpanBuffer {
         &self.bytes
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_cut(&mut self, key: &str, value: &str, limit: usize) {
         if self.attributes.admit(self.limits.attributes) {
             put_text(&mut self.bytes, span::ATTRIBUTES, key, cut(value, limit));

@@ -36,6 +36,11 @@ impl SamplingRate {
         random_part(trace_id) >= self.threshold
     }
 
+    /// What the random part of an id must be at least.
+    pub(crate) fn least(self) -> u64 {
+        self.threshold
+    }
+
     /// The threshold that ids must reach; none do when the rate is 0.
     pub(crate) fn threshold(self) -> Option<u64> {
         (self.threshold < SPACE).then_some(self.threshold)

@@ -1,5 +1,8 @@
 //! Which of the traces that start here are recorded, and changing that while they do.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use arc_swap::ArcSwap;
 use opentelemetry::trace::TraceId;
 
@@ -59,6 +62,12 @@ impl Sampling {
         let Weighed { rate, tracestate } = rule.map_or(&self.rate, |(_, weighed)| weighed);
         if rate.keeps(trace_id) { tracestate.clone() } else { None }
     }
+
+    /// The least threshold of all.
+    fn floor(&self) -> u64 {
+        let rules = self.rules.iter().map(|(_, weighed)| weighed.rate.least());
+        rules.fold(self.rate.rate.least(), u64::min)
+    }
 }
 
 impl Weighed {
@@ -69,11 +78,19 @@ impl Weighed {
 
 /// The sampling in force, shared by all who ask.
 #[derive(Debug)]
-pub(crate) struct Sampler(ArcSwap<Sampling>);
+pub(crate) struct Sampler {
+    sampling: ArcSwap<Sampling>,
+    /// What no trace is recorded below, whatever is asked: all that most requests need to know. It
+    /// may be out of step with the sampling for the moment in which that is changed.
+    floor: AtomicU64,
+    /// Held while both change, so that they are always of the same sampling in the end.
+    changing: Mutex<()>,
+}
 
 impl Sampler {
     pub(crate) fn new(sampling: Sampling) -> Self {
-        Self(ArcSwap::from_pointee(sampling))
+        let floor = AtomicU64::new(sampling.floor());
+        Self { sampling: ArcSwap::from_pointee(sampling), floor, changing: Mutex::new(()) }
     }
 
     /// Whether a trace that starts here, with this request if it is one, is recorded: then with
@@ -83,11 +100,17 @@ impl Sampler {
         asked: impl FnOnce() -> Option<Asked<'a>>,
         trace_id: TraceId,
     ) -> Option<TraceStateHeader> {
-        self.0.load().records(asked, trace_id)
+        if random_part(trace_id) < self.floor.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.sampling.load().records(asked, trace_id)
     }
 
     pub(crate) fn set(&self, sampling: Sampling) {
-        self.0.store(sampling.into());
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let floor = sampling.floor();
+        self.sampling.store(sampling.into());
+        self.floor.store(floor, Ordering::Relaxed);
     }
 }
 
@@ -138,6 +161,26 @@ mod tests {
         for (path, trace_id, expected, why) in rows {
             let tracestate = sampler.records(|| path.map(asked), trace_id);
             assert_eq!(tracestate.as_ref().map(TraceStateHeader::as_str), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_least_rate_of_all_decides_first_and_changes_nothing() {
+        let rules = |general, special| {
+            let special = SamplingRule::new(rate(special)).path_prefix("/orders");
+            Sampler::new(Sampling::new(rate(general)).rule(special))
+        };
+        let rows = [
+            (rules(0, 500_000), "/orders", true, "the rule records more than the rest"),
+            (rules(0, 500_000), "/users", false, "which records nothing"),
+            (rules(500_000, 0), "/orders", false, "the rule records nothing"),
+            (rules(500_000, 0), "/users", true, "and the rest does"),
+            (rules(0, 0), "/orders", false, "nothing does"),
+        ];
+        for (sampler, path, expected, why) in rows {
+            let records = |id| sampler.records(|| Some(asked(path)), TraceId::from(id)).is_some();
+            assert_eq!(records(1 << 55), expected, "{path}: {why}");
+            assert!(!records((1 << 55) - 1), "{path}: below half, {why}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::Method;
+use ::http::{Method, Request};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceId, TraceState};
@@ -15,27 +15,53 @@ use super::semconv::{Protocol, http};
 use super::server_context::Serving;
 use super::span::{ActiveSpan, Place};
 use super::trust::Trust;
-use crate::context::{BaggageHeader, RANDOM, TraceContext, Traceparent, current, ids};
+use crate::context::{BaggageHeader, RANDOM, Sent, TraceContext, Traceparent, current, ids};
 use crate::record::Remote;
 use crate::sampling::{self, Asked, RemoteParent, Sampler};
 
-/// Decides what to do for a request. The decision comes first; nothing is built for a span that
-/// is not recorded.
-pub(super) fn observe(
+/// Decides what to do for a request, which is told its place where no context is to say it.
+pub(super) fn observe<B>(
+    settings: &Arc<Settings>,
+    trust: &Trust,
+    request: &mut Request<B>,
+) -> Observation {
+    let mut told = None;
+    let observation = decide(settings, trust, &RequestHead::incoming(request), &mut told);
+    if let Some(trace_context) = told {
+        request.extensions_mut().insert(trace_context);
+    }
+    observation
+}
+
+/// The decision comes first; nothing is built for a span that is not recorded. `told` is what the
+/// request is to say itself.
+fn decide(
     settings: &Arc<Settings>,
     trust: &Trust,
     request: &RequestHead<'_>,
+    told: &mut Option<TraceContext>,
 ) -> Observation {
-    if is_otlp(request.method, request.uri.path())
-        || current::is_suppressed()
-        || !settings.hooks.admit(request)
-    {
+    if is_otlp(request.method, request.uri.path()) || !current::is_reachable() {
         return Observation::Off;
     }
-    let caller = Caller::of(request, trust.in_caller(request));
+    let mut is_suppressed = false;
+    let current = Context::map_current(|current| {
+        is_suppressed = current.is_telemetry_suppressed();
+        Parent::of(current)
+    });
+    if is_suppressed || !settings.hooks.admit(request) {
+        return Observation::Off;
+    }
+    let caller = Caller::of(request, trust.in_caller(request), current);
     let observation = match &settings.recording {
-        Recording::On(sampler) => traced(settings, sampler, trust, request, caller),
-        Recording::Off => hand_through(caller),
+        Recording::On(sampler) => traced(settings, sampler, trust, request, caller, told),
+        Recording::Off if settings.open_telemetry_context => hand_through(caller),
+        Recording::Off => {
+            if let Caller::Parent(Parent { context, remote: Remote::Yes }) = caller {
+                *told = Some(context);
+            }
+            Observation::Off
+        }
     };
     observation.measured(settings, request)
 }
@@ -46,44 +72,58 @@ fn traced(
     trust: &Trust,
     request: &RequestHead<'_>,
     caller: Caller,
+    told: &mut Option<TraceContext>,
 ) -> Observation {
-    let Caller { parent, baggage, link } = caller;
     let mut started = None;
     let mut now = || *started.get_or_insert_with(|| settings.intake.clock().ticks());
 
-    let parent_id = parent.as_ref().map(|parent| (parent.context.span_id(), parent.remote));
-    let (trace_context, sampled) = match parent {
-        None => {
-            let trace_id = ids::new_trace_id();
-            let tracestate = sampler.records(|| Some(asked(request)), trace_id);
-            let sampled = tracestate.is_some();
-            (TraceContext::new(own(trace_id, RANDOM, sampled), tracestate, baggage), sampled)
-        }
-        Some(Parent { context, remote }) => {
+    let (trace_context, parent, link) = match caller {
+        Caller::Parent(Parent { context, remote }) => {
             let mut sampled = context.is_sampled();
             if sampled && remote == Remote::Yes && !trust.allows(&mut now) {
                 settings.intake.refuse_forced();
                 sampled = false;
             }
+            let parent = (context.span_id(), remote);
             let trace_id = context.trace_id();
             let tracestate = sampling::hand_on(context.tracestate_header(), trace_id, sampled);
             let own = own(trace_id, context.trace_flags() & RANDOM, sampled);
-            (context.with_traceparent(own).with_tracestate(tracestate), sampled)
+            (context.with_traceparent(own).with_tracestate(tracestate), Some(parent), None)
         }
+        Caller::Nobody(baggage) => (new_trace(sampler, request, baggage), None, None),
+        Caller::Stranger(context) => (new_trace(sampler, request, None), None, Some(context)),
     };
-    if !sampled {
-        return Observation::Unrecorded(
-            Serving::Unrecorded,
-            unrecorded(&trace_context, Remote::No),
-        );
+    let has_context = settings.open_telemetry_context;
+    if !has_context {
+        *told = Some(trace_context.clone());
+    }
+    if !trace_context.is_sampled() {
+        if !has_context {
+            return Observation::Off;
+        }
+        let context = unrecorded(&trace_context, Remote::No);
+        return Observation::Unrecorded(Serving::Unrecorded, context);
     }
     let started = now();
     let protocol = Protocol::of(request.method, request.headers);
-    let context = Context::map_current(|current| trace_context.attach_to(current));
-    let place = Place { trace_context, context, parent: parent_id, link };
+    let context =
+        has_context.then(|| Context::map_current(|current| trace_context.attach_to(current)));
+    let link = link.as_ref().map(to_link);
+    let place = Place { trace_context, context, parent, link };
     let (span, context) = ActiveSpan::start(settings, place, request, protocol, started);
-    let span = (Some(span), Some(context));
-    Observation::Live(Exchange::new(settings, request, protocol, started, span))
+    let span = (Some(span), context);
+    Observation::Live(Box::new(Exchange::new(settings, request, protocol, started, span)))
+}
+
+fn new_trace(
+    sampler: &Sampler,
+    request: &RequestHead<'_>,
+    baggage: Option<BaggageHeader>,
+) -> TraceContext {
+    let trace_id = ids::new_trace_id();
+    let tracestate = sampler.records(|| Some(asked(request)), trace_id);
+    let own = own(trace_id, RANDOM, tracestate.is_some());
+    TraceContext::new(own, tracestate, baggage)
 }
 
 /// What rules of sampling ask of a request.
@@ -97,13 +137,13 @@ fn asked<'a>(request: &RequestHead<'a>) -> Asked<'a> {
 }
 
 /// What a request brings, as far as it is believed.
-struct Caller {
-    /// The span that it continues.
-    parent: Option<Parent>,
-    /// Of a request that continues none.
-    baggage: Option<BaggageHeader>,
-    /// The span that it would continue if its caller were trusted.
-    link: Option<SpanContext>,
+enum Caller {
+    /// It continues this span.
+    Parent(Parent),
+    /// It continues none, and has at most baggage.
+    Nobody(Option<BaggageHeader>),
+    /// It would continue this span if its caller were trusted.
+    Stranger(TraceContext),
 }
 
 struct Parent {
@@ -112,55 +152,49 @@ struct Parent {
 }
 
 impl Caller {
-    fn of(request: &RequestHead<'_>, trust: RemoteParent) -> Self {
-        let current = Context::map_current(|current| {
-            // Asked first: where there is none, as in most requests, that is all to be known.
-            if !current.has_active_span() {
-                return None;
-            }
-            let is_remote = current.span().span_context().is_remote();
-            let remote = if is_remote { Remote::Yes } else { Remote::No };
-            TraceContext::of(current).map(|context| Parent { context, remote })
-        });
+    fn of(request: &RequestHead<'_>, trust: RemoteParent, current: Option<Parent>) -> Self {
         match (trust, current) {
             (RemoteParent::Trust, current) => Self::trusted(request, current),
             // Whatever this process is doing already, it has decided to.
-            (_, Some(current)) if current.remote == Remote::No => Self::only(Some(current)),
-            (RemoteParent::Ignore, _) => Self::only(None),
+            (_, Some(current)) if current.remote == Remote::No => Self::Parent(current),
+            (RemoteParent::Ignore, _) => Self::Nobody(None),
             (RemoteParent::Link, current) => {
                 let claimed = TraceContext::from_headers(request.headers);
                 let claimed = claimed.or_else(|| current.map(|current| current.context));
-                Self { link: claimed.as_ref().map(to_link), ..Self::only(None) }
+                claimed.map_or(Self::Nobody(None), Self::Stranger)
             }
         }
     }
 
     fn trusted(request: &RequestHead<'_>, current: Option<Parent>) -> Self {
-        let caller = TraceContext::from_headers(request.headers);
-        let parent = match (current, caller) {
-            (Some(current), None) => Some(current.or_baggage_of(request)),
+        let sent = Sent::by(request.headers);
+        match (current, sent.context()) {
+            (Some(current), None) => Self::Parent(current.or_baggage_of(request)),
             // Another layer has read the same headers already: this one is inside its span.
             (Some(current), Some(caller))
                 if current.remote == Remote::No
                     && current.context.trace_id() == caller.trace_id() =>
             {
-                Some(current.or_baggage_of(request))
+                Self::Parent(current.or_baggage_of(request))
             }
-            (_, caller) => caller.map(|context| Parent { context, remote: Remote::Yes }),
-        };
-        let baggage = match parent {
-            Some(_) => None,
-            None => BaggageHeader::extract(request.headers),
-        };
-        Self { parent, baggage, link: None }
-    }
-
-    fn only(parent: Option<Parent>) -> Self {
-        Self { parent, baggage: None, link: None }
+            (_, Some(context)) => Self::Parent(Parent { context, remote: Remote::Yes }),
+            (None, None) => Self::Nobody(sent.baggage()),
+        }
     }
 }
 
 impl Parent {
+    /// The active span.
+    fn of(current: &Context) -> Option<Self> {
+        // Asked first: where there is none, as in most requests, that is all to be known.
+        if !current.has_active_span() {
+            return None;
+        }
+        let is_remote = current.span().span_context().is_remote();
+        let remote = if is_remote { Remote::Yes } else { Remote::No };
+        TraceContext::of(current).map(|context| Self { context, remote })
+    }
+
     /// With the request's baggage where there is none: what stands already, somebody has read
     /// before, and may have changed.
     fn or_baggage_of(self, request: &RequestHead<'_>) -> Self {
@@ -185,29 +219,31 @@ fn own(trace_id: TraceId, random: TraceFlags, sampled: bool) -> Traceparent {
 
 /// With recording off, what came goes on as it came: the next service is told the caller's own
 /// span as its parent, and the trace is not broken.
-fn hand_through(Caller { parent, baggage, .. }: Caller) -> Observation {
-    let context = match parent {
-        Some(Parent { context, remote: Remote::Yes }) => Some(unrecorded(&context, Remote::Yes)),
-        // A span of this process, perhaps of another layer, is not to be hidden.
-        Some(Parent { context, remote: Remote::No }) => {
-            Some(Context::map_current(|current| context.attach_to(current)))
+fn hand_through(caller: Caller) -> Observation {
+    let context = match caller {
+        Caller::Parent(Parent { context, remote: Remote::Yes }) => {
+            unrecorded(&context, Remote::Yes)
         }
-        None => baggage.map(|baggage| Context::current_with_baggage(baggage.to_opentelemetry())),
+        // A span of this process, perhaps of another layer, is not to be hidden.
+        Caller::Parent(Parent { context, remote: Remote::No }) => {
+            Context::map_current(|current| context.attach_to(current))
+        }
+        Caller::Nobody(Some(baggage)) => Context::current_with_baggage(baggage.to_opentelemetry()),
+        Caller::Nobody(None) | Caller::Stranger(_) => return Observation::Off,
     };
-    context.map_or(Observation::Off, |context| Observation::Unrecorded(Serving::AsBefore, context))
+    Observation::Unrecorded(Serving::AsBefore, context)
 }
 
 /// The current context with a span that is not recorded.
 pub(super) fn unrecorded(trace_context: &TraceContext, remote: Remote) -> Context {
-    let span_context = trace_context.to_span_context(remote == Remote::Yes);
-    Context::map_current(|current| trace_context.attach_to(current))
-        .with_remote_span_context(span_context)
+    let is_remote = remote == Remote::Yes;
+    Context::map_current(|current| trace_context.unrecorded_in(current, is_remote))
 }
 
 /// Whether a request brings spans. A receiver whose requests were traced would be sent the spans of
 /// receiving spans, for ever, and so would an exporter that sends them through a traced client.
 pub(super) fn is_otlp(method: &Method, path: &str) -> bool {
-    let is_receiver = path == "/v1/traces"
-        || path == "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-    is_receiver && method == Method::POST
+    method == Method::POST
+        && (path == "/v1/traces"
+            || path == "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
 }

@@ -126,14 +126,14 @@ impl Exchange {
         self.watch.get_or_insert_with(Watch::begin);
         let context = self.context.as_ref()?;
         let serving = match (self.side(), &self.span) {
-            (Side::Server, Some(_)) => Serving::Recorded(context),
+            (Side::Server, Some(_)) => Serving::Recorded,
             _ => self.serving_unrecorded(),
         };
         Some(server_context::enter(context, serving))
     }
 
     /// What is served where there is no span, or none any more.
-    pub(super) fn serving_unrecorded(&self) -> Serving<'static> {
+    pub(super) fn serving_unrecorded(&self) -> Serving {
         match (self.side(), &self.settings.recording) {
             (Side::Server, Recording::On(_)) => Serving::Unrecorded,
             (Side::Server, Recording::Off) | (Side::Client, _) => Serving::AsBefore,
@@ -156,6 +156,7 @@ impl Exchange {
     }
 
     /// Nothing is recorded of a request that is not to be traced.
+    #[inline]
     fn forget_if_untraced(&mut self) {
         if self.watch.take().is_some_and(Watch::end) {
             self.measured = None;

@@ -36,6 +36,7 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
+    #[inline]
     pub(super) fn new(inner: F, observation: Observation) -> Self {
         Self { inner: Some(inner), observation }
     }
@@ -46,11 +47,10 @@ where
     F: Future<Output = Result<T, E>>,
     E: fmt::Display + 'static,
 {
-    /// Waits for the head, or for an error, which ends the exchange.
-    pub(super) fn poll_head(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(T, Observation), E>> {
+    /// Waits for the head, or for an error, which ends the exchange. What is to be done with the
+    /// head is to be [taken](Self::take) with it.
+    #[inline]
+    pub(super) fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
         let entered = this.observation.enter();
@@ -62,13 +62,14 @@ where
         drop(entered);
         this.observation.leave();
 
-        match ready!(polled) {
-            Ok(response) => Poll::Ready(Ok((response, std::mem::take(this.observation)))),
-            Err(error) => {
-                this.observation.fail(&error);
-                Poll::Ready(Err(error))
-            }
+        if let Poll::Ready(Err(error)) = &polled {
+            this.observation.fail(error);
         }
+        polled
+    }
+
+    pub(super) fn take(self: Pin<&mut Self>) -> Observation {
+        std::mem::take(self.project().observation)
     }
 }
 
@@ -80,13 +81,16 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let head = ready!(self.poll_head(cx));
-        Poll::Ready(head.map(|(response, observation)| respond(response, observation)))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(self.as_mut().poll_head(cx)) {
+            Ok(response) => Poll::Ready(Ok(respond(response, self.take()))),
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 
 /// Passes a response on, whose body takes the observation with it.
+#[inline]
 pub(super) fn respond<B: Body>(
     mut response: Response<B>,
     mut observation: Observation,

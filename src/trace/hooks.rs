@@ -107,6 +107,7 @@ impl Hooks {
 }
 
 /// What all hooks of a kind have to say.
+#[inline]
 fn collect<H: ?Sized>(hooks: &[Arc<H>], ask: impl Fn(&H, &mut Attributes)) -> Vec<KeyValue> {
     let mut all = Vec::new();
     for hook in hooks {

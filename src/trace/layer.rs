@@ -42,6 +42,10 @@ pub(crate) struct Settings {
     pub(crate) errors: Vec<AsError>,
     pub(crate) capture: Capture,
     pub(crate) hooks: Hooks,
+    /// Whether requests are handled in a `Context` of OpenTelemetry.
+    pub(crate) open_telemetry_context: bool,
+    /// Whether responses have the `TraceContext` in their extensions.
+    pub(crate) response_extension: bool,
 }
 
 impl Settings {
@@ -255,6 +259,32 @@ impl TraceLayer {
         hook: impl Fn(&Ended<'_>, &mut Attributes) + Send + Sync + 'static,
     ) -> Self {
         self.with(|settings| settings.hooks.add_on_end(Arc::new(hook)))
+    }
+
+    /// Whether a request is handled in an OpenTelemetry `Context` with its span in it. Defaults to
+    /// yes: without it, spans that the handler starts would not be of the trace, log lines would
+    /// not name it, and neither the handler nor [`TraceContext::server_context`] could write to the
+    /// span.
+    ///
+    /// A server layer that is told no puts the [`TraceContext`] into the request's extensions, and
+    /// leaves the current `Context` as it is. For services that start no spans of their own, or hand
+    /// the extension on to clients: a client layer takes it for the parent where the current
+    /// `Context` has none.
+    ///
+    /// [`TraceContext`]: crate::TraceContext
+    /// [`TraceContext::server_context`]: crate::TraceContext::server_context
+    #[must_use]
+    pub fn open_telemetry_context(self, attached: bool) -> Self {
+        self.with(|settings| settings.open_telemetry_context = attached)
+    }
+
+    /// Whether the response of a request that is recorded has the [`TraceContext`] with the ids of
+    /// its span in its extensions. Defaults to yes.
+    ///
+    /// [`TraceContext`]: crate::TraceContext
+    #[must_use]
+    pub fn response_extension(self, inserted: bool) -> Self {
+        self.with(|settings| settings.response_extension = inserted)
     }
 
     /// What spans show of the data that passes, in place of what the configuration says.

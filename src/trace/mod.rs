@@ -169,6 +169,10 @@
 //! extensions, and names its ids in a [header](crate::ResponseHeader), unless the span is inside
 //! another one of this process.
 //!
+//! Services that start no spans of their own can do [without the
+//! context](TraceLayer::open_telemetry_context), and [without the
+//! extension](TraceLayer::response_extension).
+//!
 //! # Clients
 //!
 //! The client layer goes around tonic's `Channel`, plain or balanced, hyper-util's legacy client

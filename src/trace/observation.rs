@@ -20,9 +20,10 @@ pub(super) enum Observation {
     Off,
     /// The trace goes on through this process, in this context, and nothing is to be ended: not
     /// sampled, not for us to record, or over.
-    Unrecorded(Serving<'static>, Context),
-    /// Something is to be ended when the response has.
-    Live(Exchange),
+    Unrecorded(Serving, Context),
+    /// Something is to be ended when the response has. Boxed: it would be moved, with the futures and
+    /// bodies around it, more often than it is worth, and most requests have none.
+    Live(Box<Exchange>),
 }
 
 impl Observation {
@@ -36,8 +37,8 @@ impl Observation {
             Exchange::new(settings, request, protocol, started, (None, context))
         };
         let mut exchange = match self {
-            Self::Off => unrecorded(None),
-            Self::Unrecorded(_, context) => unrecorded(Some(context)),
+            Self::Off => Box::new(unrecorded(None)),
+            Self::Unrecorded(_, context) => Box::new(unrecorded(Some(context))),
             Self::Live(exchange) => exchange,
         };
         exchange.measure(measured);

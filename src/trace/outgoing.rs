@@ -139,15 +139,18 @@ impl Outgoing {
     pub(super) fn start(self, settings: &Arc<Settings>, request: &RequestHead<'_>) -> Observation {
         let observation = match self {
             Self::Alone => Observation::Off,
+            Self::Unrecorded(..) if !settings.open_telemetry_context => Observation::Off,
             Self::Unrecorded(_, context) => Observation::Unrecorded(Serving::AsBefore, context),
             Self::Recorded(trace_context, context, parent) => {
                 let started = settings.intake.clock().ticks();
                 let protocol = Protocol::of(request.method, request.headers);
+                let context = settings.open_telemetry_context.then_some(context);
                 let place = Place { trace_context, context, parent, link: None };
                 let (span, context) =
                     ActiveSpan::start(settings, place, request, protocol, started);
-                let span = (Some(span), Some(context));
-                Observation::Live(Exchange::new(settings, request, protocol, started, span))
+                let span = (Some(span), context);
+                let exchange = Exchange::new(settings, request, protocol, started, span);
+                Observation::Live(Box::new(exchange))
             }
         };
         observation.measured(settings, request)

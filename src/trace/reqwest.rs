@@ -54,9 +54,10 @@ where
     type Output = Result<reqwest::Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let head = ready!(self.project().head.poll_head(cx));
-        Poll::Ready(head.map(|(response, observation)| match observation {
-            Observation::Live(_) => watched(response, observation),
+        let mut head = self.project().head;
+        let response = ready!(head.as_mut().poll_head(cx));
+        Poll::Ready(response.map(|response| match head.take() {
+            observation @ Observation::Live(_) => watched(response, observation),
             // Nothing is to be ended by its body.
             Observation::Off | Observation::Unrecorded(..) => response,
         }))

@@ -1,6 +1,6 @@
 //! The span of the request that is being served, for code that runs inside other spans.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use opentelemetry::{Context, ContextGuard};
 
@@ -42,15 +42,15 @@ impl TraceContext {
     #[must_use]
     pub fn server_context() -> Option<Context> {
         // Not there while the thread is being torn down.
-        SERVING.try_with(|serving| serving.borrow().clone()).ok().flatten()
+        SERVING.try_with(read).ok().flatten()
     }
 }
 
 /// What [`TraceContext::server_context`] is to be while a context is in force.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Serving<'a> {
-    /// This one.
-    Recorded(&'a Context),
+pub(super) enum Serving {
+    /// This one: it has the span of the request.
+    Recorded,
     /// None: the request that is being served is not recorded.
     Unrecorded,
     /// What it was: a client works for whoever is being served, and so does a server layer that
@@ -70,11 +70,11 @@ pub(super) struct Entered {
 /// span. While the thread is torn down there is no place for it any more.
 ///
 /// Beside it and not as a value in it, which would cost every recorded request three allocations.
-pub(super) fn enter(context: &Context, serving: Serving<'_>) -> Entered {
+pub(super) fn enter(context: &Context, serving: Serving) -> Entered {
     let before = match serving {
-        Serving::Recorded(server_span) => Some(swap(Some(server_span.clone()))),
-        Serving::Unrecorded => is_set().then(|| swap(None)),
-        Serving::AsBefore => None,
+        Serving::Recorded => Some(swap(Some(context.clone()))),
+        Serving::Unrecorded if IS_SERVING.get() => Some(swap(None)),
+        Serving::Unrecorded | Serving::AsBefore => None,
     };
     let is_reachable = current::is_reachable();
     Entered { before, _context: is_reachable.then(|| context.clone().attach()) }
@@ -88,16 +88,22 @@ impl Drop for Entered {
     }
 }
 
-fn is_set() -> bool {
-    SERVING.try_with(|serving| serving.borrow().is_some()).unwrap_or(false)
+/// A cell has no other way to show what is in it. Nothing that is cloned runs code of others.
+fn read(serving: &Cell<Option<Context>>) -> Option<Context> {
+    let context = serving.take();
+    serving.set(context.clone());
+    context
 }
 
-/// Returns what was there. Nothing is dropped while the cell is borrowed: a context may hold values
-/// whose `Drop` asks for it.
+/// Returns what was there.
+#[inline]
 fn swap(context: Option<Context>) -> Option<Context> {
+    IS_SERVING.set(context.is_some());
     SERVING.try_with(|serving| serving.replace(context)).ok().flatten()
 }
 
 thread_local! {
-    static SERVING: RefCell<Option<Context>> = const { RefCell::new(None) };
+    static SERVING: Cell<Option<Context>> = const { Cell::new(None) };
+    /// Whether there is one: asked of each request, and needs no destructor.
+    static IS_SERVING: Cell<bool> = const { Cell::new(false) };
 }

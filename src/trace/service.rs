@@ -11,7 +11,6 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::decision;
 use super::future::ResponseFuture;
-use super::head::RequestHead;
 use super::layer::{Role, Settings};
 use super::observation::Observation;
 use super::outgoing;
@@ -49,6 +48,7 @@ impl<S> Trace<S> {
     }
 
     /// Calls the wrapped service, and leaves the rest to its future.
+    #[inline]
     pub(super) fn call_within<R>(
         &mut self,
         mut observation: Observation,
@@ -82,9 +82,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let observation = match &self.settings.role {
-            Role::Server { trust, .. } => {
-                decision::observe(&self.settings, trust, &RequestHead::incoming(&request))
-            }
+            Role::Server { trust, .. } => decision::observe(&self.settings, trust, &mut request),
             Role::Client { .. } => outgoing::observe(&self.settings, &mut request),
         };
         self.call_within(observation, request)

@@ -25,22 +25,23 @@ pub(super) struct ActiveSpan {
 pub(super) struct Place {
     /// With the span's own ids.
     pub(super) trace_context: TraceContext,
-    pub(super) context: Context,
+    /// Absent where no context is wanted.
+    pub(super) context: Option<Context>,
     pub(super) parent: Option<(SpanId, Remote)>,
     /// A span in another trace.
     pub(super) link: Option<SpanContext>,
 }
 
 impl ActiveSpan {
-    /// Starts the span of a request, and makes the context that it is to be handled in: that of
-    /// the place, with the span. `started` is a reading of the pipeline's clock.
+    /// Starts the span of a request, and makes the context that it is to be handled in, if there is
+    /// to be one: that of the place, with the span. `started` is a reading of the pipeline's clock.
     pub(super) fn start(
         settings: &Settings,
         Place { trace_context, context, parent, link }: Place,
         request: &RequestHead<'_>,
         protocol: Protocol,
         started: u64,
-    ) -> (Self, Context) {
+    ) -> (Self, Option<Context>) {
         let head = SpanHead {
             trace_id: trace_context.trace_id(),
             span_id: trace_context.span_id(),
@@ -74,7 +75,6 @@ impl ActiveSpan {
         if let Some(link) = link {
             buffer.link(&link, &[]);
         }
-        let span_context = trace_context.to_span_context(false);
         let header = match (&settings.role, parent) {
             // Inside another span of this process it is that one's to name itself.
             (Role::Server { .. }, Some((_, Remote::No))) => ResponseHeader::Off,
@@ -84,10 +84,13 @@ impl ActiveSpan {
             // The head of a client's response is what the server wrote.
             (Role::Client { .. }, _) => ResponseHeader::Off,
         };
+        let span_context = context.as_ref().map(|_| trace_context.to_span_context(false));
         let answer = Answer { trace_context, header };
         let draft = SharedDraft::new(buffer, answer, !hooked.is_empty());
-        let handle = Handle::new(&draft, span_context);
-        (Self { draft }, context.with_span(handle))
+        let context = context
+            .zip(span_context)
+            .map(|(context, span_context)| context.with_span(Handle::new(&draft, span_context)));
+        (Self { draft }, context)
     }
 
     /// Writes what is to be shown of the head of the response, and names the span in it; the first
@@ -117,7 +120,9 @@ impl ActiveSpan {
             });
         }
         header.write(trace_context.traceparent(), response.headers_mut());
-        response.extensions_mut().insert(trace_context);
+        if settings.response_extension {
+            response.extensions_mut().insert(trace_context);
+        }
     }
 
     /// Writes the version of HTTP that a client was answered in, which is what was agreed on.

@@ -30,3 +30,4 @@ mod support;
 mod tracing;
 mod trust;
 mod way_out;
+mod without_context;

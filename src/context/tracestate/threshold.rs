@@ -2,9 +2,8 @@
 //! which a trace was sampled, and `rv`, randomness to decide by in place of the trace id's
 //! (OpenTelemetry, "TraceState: Probability Sampling").
 
-use http::header::HeaderValue;
-
 use super::TraceStateHeader;
+use crate::context::list::Text;
 
 impl TraceStateHeader {
     /// `ot=th:…`, the tracestate of a trace that was sampled here by this threshold, of at most 56
@@ -15,7 +14,7 @@ impl TraceStateHeader {
             "" => "0",
             digits => digits,
         };
-        let text = HeaderValue::try_from(format!("ot=th:{digits}"));
+        let text = Text::new(format!("ot=th:{digits}").into_bytes());
         Self(text.expect("letters and digits"))
     }
 
@@ -58,7 +57,7 @@ impl TraceStateHeader {
             }
             changed.push_str(member);
         }
-        if changed.is_empty() { None } else { HeaderValue::try_from(changed).ok().map(Self) }
+        if changed.is_empty() { None } else { Text::new(changed.into_bytes()).map(Self) }
     }
 
     fn sub_value(&self, key: &str) -> Option<&str> {

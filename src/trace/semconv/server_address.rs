@@ -145,7 +145,8 @@ pub(super) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a 
 
 /// Userinfo is no part of the address, and a secret.
 fn without_userinfo(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host_port)| host_port)
+    let end = authority.bytes().rposition(|byte| byte == b'@');
+    end.map_or(authority, |end| &authority[end + 1..])
 }
 
 #[cfg(test)]
