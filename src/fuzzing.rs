@@ -1,5 +1,6 @@
 //! What only the fuzz targets call.
 
+use crate::forward;
 use crate::record::incoming::{self, Stamp};
 
 /// A request that says who sent it, and how many spans it has.
@@ -18,4 +19,14 @@ pub fn stamp(
 /// OTLP/JSON as protobuf.
 pub fn from_json(json: &[u8]) -> Result<Vec<u8>, String> {
     incoming::from_json(json).map_err(|invalid| invalid.to_string())
+}
+
+/// What a forwarder reads of a call's message, or of a body, that comes in these pieces.
+pub fn receive(
+    pieces: Vec<&[u8]>,
+    as_call: bool,
+    is_gzip: bool,
+    most: usize,
+) -> Result<Vec<u8>, String> {
+    forward::fuzzing::receive(pieces, as_call, is_gzip, most)
 }

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod answer;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod grpc;
 mod http;
 mod identity;

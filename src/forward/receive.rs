@@ -67,6 +67,13 @@ impl Received {
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
+
+    /// All has come: room for more is let go.
+    fn complete(mut self) -> Self {
+        self.bytes.shrink_to_fit();
+        self.held.shrink_to(self.bytes.capacity());
+        self
+    }
 }
 
 /// Reads a whole body.
@@ -83,7 +90,7 @@ pub(super) async fn body<B: Body>(body: B, visit: &Visit) -> Result<Received, Re
             data.advance(len);
         }
     }
-    Ok(received)
+    Ok(received.complete())
 }
 
 /// Reads a body that is one message of gRPC.
@@ -114,7 +121,7 @@ pub(super) async fn message<B: Body>(body: B, visit: &Visit) -> Result<Message, 
     }
     match head.length(received.most)? {
         Some(len) if len == received.bytes.len() => {
-            Ok(Message { is_compressed: head.bytes[0] == 1, bytes: received })
+            Ok(Message { is_compressed: head.bytes[0] == 1, bytes: received.complete() })
         }
         _ => Err(Refusal::Invalid("the message ends too early".into())),
     }
@@ -128,7 +135,7 @@ pub(super) async fn gunzip(packed: &Received, visit: &Visit) -> Result<Received,
     let mut chunk = [0; SLICE];
     loop {
         match decoder.read(&mut chunk) {
-            Ok(0) => return Ok(received),
+            Ok(0) => return Ok(received.complete()),
             Ok(len) => received.push(&chunk[..len])?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 yield_now().await;

@@ -176,6 +176,11 @@ impl Batch {
         Ok([self, Self { scope, resource, parts: rest, len }])
     }
 
+    /// Whether its spans are not of this program.
+    pub(super) fn is_others(&self) -> bool {
+        self.scope.is_others()
+    }
+
     /// The number of its oldest chunk.
     pub(super) fn oldest(&self) -> u64 {
         self.parts.front().map_or(u64::MAX, |part| part.number)

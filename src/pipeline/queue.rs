@@ -9,7 +9,8 @@ use super::scope::Scope;
 /// Chunks by scope, so that one request has all that waits of a scope and fits, whatever came in
 /// between. The scope whose oldest chunk has waited longest is next, and none of its chunks
 /// overtakes another. But two requests of others in a row are not made while spans of this program
-/// wait: a sender of many requests in scopes without number delays those by one request each.
+/// wait: a sender of many requests in scopes without number delays those by one request each. Nor
+/// does one whose requests have to be made again and again.
 ///
 /// Whatever is asked of it takes as long for many scopes as for few, or nearly: a program may make
 /// up a scope for each span.
@@ -63,10 +64,25 @@ impl Queue {
     /// Takes spans of one scope for a request. `None` when nothing waits.
     pub(super) fn take(&mut self, limits: BatchLimits) -> Option<Batch> {
         let mut lane = self.pop(self.others_went)?;
-        self.others_went = matches!(*lane.scope, Scope::Others { .. });
+        self.others_went = lane.scope.is_others();
         let batch = Batch::take(&lane.scope, &mut lane.parts, limits);
         self.put_back(lane);
         batch
+    }
+
+    /// What was taken before goes once more.
+    pub(super) fn goes_again(&mut self, batch: &Batch) {
+        self.others_went = batch.is_others();
+    }
+
+    /// Whether the next request is to be of this program, if there is one.
+    pub(super) fn is_our_turn(&self) -> bool {
+        self.others_went
+    }
+
+    /// Whether spans of this program wait.
+    pub(super) fn has_ours(&self) -> bool {
+        !self.ours.is_empty()
     }
 
     /// Takes what has waited longest, a chunk or what is left of one.

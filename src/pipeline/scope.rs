@@ -47,6 +47,10 @@ impl Scope {
         Self::Others { via }
     }
 
+    pub(super) fn is_others(&self) -> bool {
+        matches!(self, Self::Others { .. })
+    }
+
     /// Who made the spans, as it is now: fields of an OTLP `ResourceSpans`, but its `scope_spans`.
     pub(crate) fn resource(&self) -> Bytes {
         match self {

@@ -9,6 +9,7 @@
 
 mod json;
 mod request;
+mod utf8;
 mod value;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) struct Counting;
 
@@ -32,6 +33,18 @@ unsafe impl GlobalAlloc for Counting {
 fn grow(bytes: usize) {
     let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
     PEAK.fetch_max(live, Ordering::Relaxed);
+}
+
+/// Waits until no other test runs, whose bytes would be counted, too.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is allocated by now.
+#[cfg_attr(not(feature = "forward"), expect(dead_code, reason = "for what senders leave behind"))]
+pub(crate) fn now() -> usize {
+    LIVE.load(Ordering::Relaxed)
 }
 
 /// Begins anew with the peak, and tells what is allocated by now.

@@ -2,8 +2,10 @@
 //! something on top that does not grow.
 //!
 //! A binary of its own, because its allocator counts for the whole process. For the same reason
-//! there is one test.
+//! its tests take turns.
 
+#[cfg(feature = "forward")]
+mod hostile;
 mod live;
 
 use std::convert::Infallible;
@@ -34,6 +36,7 @@ static ALLOCATOR: live::Counting = live::Counting;
 #[test]
 #[expect(clippy::print_stderr, reason = "how much is left of the allowance is worth knowing")]
 fn with_a_collector_that_never_comes_memory_stays_in_its_bounds_and_every_span_is_counted() {
+    let _alone = live::alone();
     // Bound, the port is refused to clients and to other tests.
     let bound = TcpSocket::new_v4().unwrap();
     bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();

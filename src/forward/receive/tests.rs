@@ -98,6 +98,25 @@ fn memory_is_taken_as_bytes_arrive() {
 }
 
 #[tokio::test]
+async fn room_that_a_message_has_not_needed_is_let_go_at_its_end() {
+    const LEN: usize = 600;
+    let text = [7; LEN];
+    let visit = visit();
+    // As when bytes come a few at a time, the last of which are a few too many for the room.
+    let received = [
+        body(pieces(&text, 100), &visit).await.unwrap(),
+        message(pieces(&frame(0, &text), 100), &visit).await.unwrap().bytes,
+    ];
+    let packed = body(pieces(&gzip(&text), 100), &visit).await.unwrap();
+    let unpacked = gunzip(&packed, &visit).await.unwrap();
+    for received in received.iter().chain([&unpacked]) {
+        assert_eq!((received.bytes.len(), received.bytes.capacity()), (LEN, LEN));
+    }
+    let held = 3 * LEN + packed.bytes.len();
+    visit.hold().grow(3 * MOST - held).expect("no more is held than is used");
+}
+
+#[tokio::test]
 async fn gzip_is_undone_up_to_the_limit() {
     let garbage = [gzip(b"hello"), b"garbage".to_vec()].concat();
     let two = [gzip(b"hello "), gzip(b"world")].concat();

@@ -201,28 +201,29 @@ impl Outbox {
         Some((self.queue.take(self.limits)?, Attempts { failed: 0, first: now }))
     }
 
-    /// The batch that has been due for longest.
+    /// The batch that has been due for longest, or, when it is our turn, such a one of ours.
     fn take_due(&mut self, now: Instant) -> Option<(Batch, Attempts)> {
-        let retries = self.retries.iter().enumerate();
-        let (index, _) = retries.filter(|(_, it)| it.due <= now).min_by_key(|(_, it)| it.due)?;
-        self.take_retry(index)
+        let retries = self.retries.iter().enumerate().filter(|(_, it)| it.due <= now);
+        let is_our_turn = self.queue.is_our_turn();
+        let (index, _) =
+            retries.min_by_key(|(_, it)| (is_our_turn && it.batch.is_others(), it.due))?;
+        self.take_again(index)
     }
 
     /// A batch whose last attempt is due, or when it is time to see how the peer is, one by turns:
     /// of those that have failed the one that did so first, or one of those that have not been
     /// tried. None that the peer never answers keeps the others waiting.
     fn take_probe(&mut self, now: Instant) -> Option<(Batch, Attempts)> {
-        let ended = self.retries.iter().position(|it| self.policy.end(it.attempts) <= now);
-        if let Some(index) = ended {
-            return self.take_retry(index);
-        }
         let Peer::Down { failed, until } = self.peer else { return None };
+        let ended = self.retries.iter().position(|it| self.policy.end(it.attempts) <= now);
         if now < until {
-            None
+            self.go_again(ended?)
+        } else if let Some(index) = ended {
+            self.take_again(index).or_else(|| self.take_new(now))
         } else if failed % 2 == 1 {
-            self.take_new(now).or_else(|| self.take_retry(0))
+            self.take_new(now).or_else(|| self.take_again(0))
         } else {
-            self.take_retry(0).or_else(|| self.take_new(now))
+            self.take_again(0).or_else(|| self.take_new(now))
         }
     }
 
@@ -235,6 +236,23 @@ impl Outbox {
             }
             _ => self.queue.take_oldest().map(|part| part.claim).into_iter().collect(),
         }
+    }
+
+    /// A batch for another attempt. None of others in place of our own spans that have not been
+    /// tried, when it is their turn: as long as the peer answers for ours, it does not matter what
+    /// it makes of those of others.
+    fn take_again(&mut self, index: usize) -> Option<(Batch, Attempts)> {
+        let batch = &self.retries.get(index)?.batch;
+        if batch.is_others() && self.queue.is_our_turn() && self.queue.has_ours() {
+            return None;
+        }
+        self.go_again(index)
+    }
+
+    fn go_again(&mut self, index: usize) -> Option<(Batch, Attempts)> {
+        let (batch, attempts) = self.take_retry(index)?;
+        self.queue.goes_again(&batch);
+        Some((batch, attempts))
     }
 
     fn take_retry(&mut self, index: usize) -> Option<(Batch, Attempts)> {

@@ -188,6 +188,10 @@ impl<'a> Walk<'a> {
     #[inline]
     fn attribute(&mut self, at: Range<usize>, pair: &[u8]) -> Result<(), Invalid> {
         let key = value::pair(pair, 0)?;
+        // Which most others differ from in the first byte.
+        if key.first().is_some_and(|first| self.stamp.key.first() != Some(first)) {
+            return Ok(());
+        }
         match self.stamp.key.strip_prefix(key) {
             Some([]) => {}
             Some([b'.', ..]) if value::has_map(pair) => {}

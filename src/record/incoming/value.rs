@@ -1,6 +1,7 @@
 //! Messages without attributes, which are only checked.
 
 use super::Invalid;
+use super::utf8::is_utf8;
 use crate::record::walk::{Fields, MAX_DEPTH, Malformed, Value};
 use crate::record::wire::LENGTH;
 
@@ -116,22 +117,7 @@ pub(super) fn entity_ref(message: &[u8]) -> Result<(), Invalid> {
 /// Checks a string.
 #[inline]
 pub(super) fn utf8(text: &[u8], field: &'static str) -> Result<(), Invalid> {
-    // Most are short and ASCII, for which this is faster by far.
-    if is_ascii(text) || std::str::from_utf8(text).is_ok() {
-        Ok(())
-    } else {
-        Err(Invalid::NotUtf8 { field })
-    }
-}
-
-/// Looks at eight bytes at a time, the last of which may have been seen before.
-#[inline]
-fn is_ascii(text: &[u8]) -> bool {
-    let Some(last) = text.last_chunk() else {
-        return text.iter().fold(0, |all, byte| all | byte) < 0x80;
-    };
-    let chunks = text.as_chunks().0.iter().chain([last]);
-    chunks.fold(0, |all, chunk| all | u64::from_le_bytes(*chunk)) & 0x8080_8080_8080_8080 == 0
+    if is_utf8(text) { Ok(()) } else { Err(Invalid::NotUtf8 { field }) }
 }
 
 /// The tags of these fields.

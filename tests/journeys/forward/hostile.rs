@@ -28,6 +28,8 @@ enum Attack {
     EndlessGrpc(Vec<u8>, &'static str),
     /// Says a little, and then nothing.
     SlowLoris,
+    /// The same in a call: its head, and half of a message.
+    SlowGrpc,
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -64,6 +66,7 @@ fn attacks() -> Vec<(Attack, &'static str)> {
     let bomb = gzip(&vec![0; 64 << 20]);
     vec![
         (Attack::SlowLoris, "a slow sender"),
+        (Attack::SlowGrpc, "a slow sender over gRPC"),
         (Attack::Post(PROTOBUF, gz(), bomb.clone(), 413), "a bomb"),
         (Attack::Post(JSON, gz(), bomb.clone(), 413), "a bomb that should be JSON"),
         (Attack::Post(PROTOBUF, vec![], deep(5000), 400), "depth"),
@@ -112,6 +115,7 @@ impl Attack {
                 stream.read_exact(&mut answer).await.unwrap();
                 assert_eq!(answer, b"HTTP/1.1 408", "{why}");
             }
+            Self::SlowGrpc => call(forwarding, vec![], half(&encoded(1, 100)), "4", why).await,
         }
     }
 }
@@ -132,6 +136,14 @@ async fn call(
     let answer = client.send(request).await.unwrap();
     assert_eq!(answer.headers()["grpc-status"], expected, "{why}");
     drop(answer.into_body().collect().await);
+}
+
+/// A framed message that stops in the middle.
+fn half(message: &[u8]) -> Body {
+    let mut framed = frame(0, message);
+    framed.truncate(framed.len() / 2);
+    let said = stream::iter([Ok::<_, std::io::Error>(framed)]);
+    Body::from_stream(said.chain(stream::pending()))
 }
 
 fn forever(chunk: Vec<u8>) -> Body {
@@ -179,5 +191,39 @@ async fn hostile_senders_are_answered_and_others_lose_nothing() {
     let stats = forwarder.stats();
     assert_eq!((stats.requests, stats.taken, stats.spans), (requests + count, requests, spans));
     assert_eq!(stats.refused.total(), count);
-    assert_eq!(stats.refused.timed_out, 1);
+    assert_eq!(stats.refused.timed_out, 2);
+}
+
+#[tokio::test]
+async fn a_call_that_stops_half_way_is_answered_in_time_and_leaves_nothing_behind() {
+    let collector = Collector::start(Script::Ok);
+    let tracing = tracing_to(&collector.grpc_url());
+    // One request, and what it takes: a copy with the stamp beside what came.
+    let message = encoded(1, 2000);
+    let limits = ForwardLimits::default()
+        .requests(1)
+        .bytes_in_flight(2 * message.len() + 1000)
+        .bytes_in_flight_of_each(2 * message.len() + 1000)
+        .receive_time(Duration::from_secs(1));
+    let forwarder = by_name(&tracing).limits(limits);
+    let forwarding = Forwarding::start(&forwarder).await;
+
+    let slow = Request::post(EXPORT).header("who", "mallory");
+    let slow = slow.header("content-type", "application/grpc").body(half(&message)).unwrap();
+    // The connection stays, and so does the stream, as far as the sender is concerned.
+    let mut client = Client::connect(Version::HTTP_2, forwarding.grpc).await;
+    let answer = client.send(slow).await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "4");
+    let words = "the request did not arrive within 1 s";
+    assert_eq!(answer.headers()["grpc-message"], words);
+
+    for who in ["mallory", "alice"] {
+        let told = export(forwarding.channel(), who, request(1, 2000)).await;
+        assert_eq!(told.unwrap(), ExportTraceServiceResponse::default(), "{who}");
+        // What waits counts, too.
+        let _ = tracing.flush(LONG).await;
+    }
+    assert_eq!(tracing.shutdown(LONG).await, delivered(4000));
+    let stats = forwarder.stats();
+    assert_eq!((stats.requests, stats.taken, stats.refused.timed_out), (3, 2, 1));
 }

@@ -2,8 +2,11 @@
 
 mod acknowledged;
 mod arrival;
+mod chain;
+mod files;
 mod hostile;
 mod interop;
+mod over_limit;
 mod refused;
 mod untraced;
 mod verbatim;

@@ -73,6 +73,51 @@ async fn requests_in_scopes_without_number_delay_our_own_spans_by_one_export() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_have_that_is_tried_again_delays_our_own_spans_by_one_export() {
+    type Row = (fn() -> Answer, &'static str);
+    let rows: [Row; 2] = [(Answer::refused, "for now"), (Answer::too_large, "as it is")];
+    let retry =
+        RetryPolicy { initial: Duration::ZERO, max: Duration::ZERO, ..RetryPolicy::default() };
+    for (answer, why) in rows {
+        let options = PipelineOptions { retry, ..PipelineOptions::default() };
+        drive_with(options, 1, None, async |mut bench| {
+            for sender in 0..20 {
+                bench.forward_in(format!("{sender}"), 64).unwrap();
+            }
+            // Several that have failed before, when our own come.
+            for _ in 0..2 {
+                bench.export().await.answer(answer());
+                bench.pass(Duration::from_millis(1)).await;
+            }
+            let under_way = bench.export().await;
+            bench.end_requests(3);
+            bench.pass(Duration::from_millis(1)).await;
+            under_way.answer(answer());
+            let mut are_ours = Vec::new();
+            for _ in 0..6 {
+                let export = bench.export().await;
+                let is_ours = export.via.is_none();
+                are_ours.push(is_ours);
+                export.answer(if is_ours { Answer::DELIVERED } else { answer() });
+            }
+            assert_eq!(are_ours, [true, false].repeat(3), "refused {why}");
+
+            let mut flush = bench.start_flush(FOREVER);
+            let stats = loop {
+                tokio::select! {
+                    biased;
+                    stats = &mut flush => break stats.unwrap(),
+                    export = bench.export() => export.answer(Answer::DELIVERED),
+                }
+            };
+            let expected = Stats { accepted: 1283, delivered: 1283, ..Stats::default() };
+            assert_eq!(stats, expected, "refused {why}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sender_is_told_what_became_of_the_spans_once_they_are_counted() {
     let told = |delivered, rejected, refused, lost| Settled { delivered, rejected, refused, lost };
     let rows = [
