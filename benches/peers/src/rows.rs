@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use axum_otel::{AxumOtelOnFailure, AxumOtelOnResponse, AxumOtelSpanCreator};
-use axum_tracing_opentelemetry::middleware::OtelAxumLayer;
+use axum_tracing_opentelemetry::middleware::{OtelAxumLayer, OtelInResponseLayer};
 use fastrace::collector::{Config, SpanContext};
 use fastrace_axum::FastraceLayer;
 use fastrace_opentelemetry::OpenTelemetryReporter;
@@ -176,7 +176,8 @@ impl Served {
             Subject::AxumTracing => {
                 let sdk = sdk();
                 subscribe(&sdk.provider);
-                Self { app: app.layer(OtelAxumLayer::default()), tracing: Tracing::Sdk(sdk) }
+                let app = app.layer(OtelInResponseLayer).layer(OtelAxumLayer::default());
+                Self { app, tracing: Tracing::Sdk(sdk) }
             }
             Subject::TowerOtel => {
                 let sdk = sdk();
