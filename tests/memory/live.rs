@@ -36,9 +36,14 @@ fn grow(bytes: usize) {
 
 /// Begins anew with the peak, and tells what is allocated by now.
 pub(crate) fn start() -> usize {
-    let live = LIVE.load(Ordering::Relaxed);
+    let live = now();
     PEAK.store(live, Ordering::Relaxed);
     live
+}
+
+/// What is allocated by now.
+pub(crate) fn now() -> usize {
+    LIVE.load(Ordering::Relaxed)
 }
 
 /// The most that was allocated at once since the start.
