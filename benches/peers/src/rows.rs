@@ -89,7 +89,7 @@ impl Subject {
         match self {
             Self::Bare => "bare",
             Self::Nothing => "a layer that does nothing",
-            Self::Wrapping => "the same, around the body, too",
+            Self::Wrapping => "a layer that does nothing, body wrapped",
             Self::Ours => "tower-otlp",
             Self::TowerHttp => "tower-http `TraceLayer`, no subscriber",
             Self::Fastrace => "fastrace-axum",

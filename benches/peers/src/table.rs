@@ -200,7 +200,7 @@ fn served((subject, mode): Row, sink: &Sink) -> [f64; 3] {
 fn pipeline() {
     println!("\n### Spans of one thread at full speed\n");
     println!(
-        "| made by | over | sink answers | exported spans/s | delivered | CPU s per million | made/s |"
+        "| made by | over | sink answers | exported spans/s | delivered | CPU s per million | made per CPU s |"
     );
     println!("|---|---|---|--:|--:|--:|--:|");
     let transports = [Transport::Grpc, Transport::Http, Transport::File];
