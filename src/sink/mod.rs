@@ -27,6 +27,8 @@ mod error;
 mod exchange;
 #[cfg(feature = "file")]
 pub(crate) mod file;
+#[cfg(feature = "_client")]
+mod gather;
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
 mod header_value;

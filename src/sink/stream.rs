@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::gather::Gather;
 use super::proxy::WANTS_TLS;
 use super::tls::Session;
 
@@ -22,7 +23,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A connection to the collector, ready for HTTP.
 pub(super) struct Stream {
-    io: Box<dyn Io>,
+    io: Gather<Box<dyn Io>>,
     /// `None` is plaintext.
     tls: Option<Session>,
     /// Whether the peer has said anything, or has ended the connection.
@@ -47,7 +48,7 @@ impl Trouble {
 
 impl Stream {
     pub(super) fn new(io: Box<dyn Io>, tls: Option<Session>, trouble: Trouble) -> Self {
-        Self { io, tls, heard: false, trouble }
+        Self { io: Gather::new(io), tls, heard: false, trouble }
     }
 
     fn has_heard(&mut self, bytes: &[u8]) {

@@ -41,17 +41,16 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is allocated by now.
-#[cfg_attr(not(feature = "forward"), expect(dead_code, reason = "for what senders leave behind"))]
-pub(crate) fn now() -> usize {
-    LIVE.load(Ordering::Relaxed)
-}
-
 /// Begins anew with the peak, and tells what is allocated by now.
 pub(crate) fn start() -> usize {
-    let live = LIVE.load(Ordering::Relaxed);
+    let live = now();
     PEAK.store(live, Ordering::Relaxed);
     live
+}
+
+/// What is allocated by now.
+pub(crate) fn now() -> usize {
+    LIVE.load(Ordering::Relaxed)
 }
 
 /// The most that was allocated at once since the start.

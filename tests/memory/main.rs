@@ -1,5 +1,5 @@
 //! Memory that tracing takes when spans come and nothing goes: no more than it was given, and
-//! something on top that does not grow.
+//! something on top that does not grow; and when requests come and none ends.
 //!
 //! A binary of its own, because its allocator counts for the whole process. For the same reason
 //! its tests take turns.
@@ -9,9 +9,11 @@ mod hostile;
 mod live;
 
 use std::convert::Infallible;
-use std::future::ready;
+use std::future::{pending, ready};
 use std::io::Read;
 use std::net::TcpListener;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -73,6 +75,41 @@ fn with_a_collector_that_never_comes_memory_stays_in_its_bounds_and_every_span_i
     }
 }
 
+#[test]
+#[expect(clippy::print_stderr, reason = "how much is left of the allowance is worth knowing")]
+fn a_request_in_flight_takes_less_than_two_kib_more_when_it_is_traced() {
+    let _alone = live::alone();
+    for rate in [0, 1_000_000] {
+        let config = TracingServiceConfig::default().enabled(true).sampling_rate_per_million(rate);
+        let (tracing, _spans) = config.start_in_memory("memory").unwrap();
+        let service =
+            service_fn(|_: Request<()>| pending::<Result<Response<Empty<Bytes>>, Infallible>>());
+        let bare = in_flight(service);
+        let traced = in_flight(TraceLayer::server(&tracing).layer(service));
+        eprintln!("sampled {rate} of a million: {} bytes a request", traced.saturating_sub(bare));
+        assert!(traced < bare + IN_FLIGHT, "{rate}: {traced} bytes instead of {bare}");
+    }
+}
+
+/// Bytes of each of many requests that wait for an answer.
+fn in_flight<S: Service<Request<()>>>(mut service: S) -> usize {
+    let mut context = TaskContext::from_waker(Waker::noop());
+    let before = live::start();
+    let waiting: Vec<Pin<Box<S::Future>>> = (0..REQUESTS)
+        .map(|_| {
+            let request = Request::get("http://shop.example.com:8080/users/42?verbose=1&page=3")
+                .header("user-agent", "curl/8.14.1")
+                .header("accept", "*/*");
+            let mut future = Box::pin(service.call(request.body(()).unwrap()));
+            assert!(future.as_mut().poll(&mut context).is_pending());
+            future
+        })
+        .collect();
+    let bytes = live::now() - before;
+    drop(waiting);
+    bytes / REQUESTS
+}
+
 /// Serves a request. Of some spans many fit the budget, others are large.
 fn serve(tracing: &TracingService, noise: &str, span: usize) {
     let large = span.is_multiple_of(16).then(|| {
@@ -109,6 +146,10 @@ fn listen_in_silence() -> std::net::SocketAddr {
 const THREADS: usize = 4;
 /// Of each thread. Together about twice the budget.
 const SPANS: usize = 12_000;
+/// That wait at once.
+const REQUESTS: usize = 10_000;
+/// Bytes that tracing may add to each.
+const IN_FLIGHT: usize = 2 << 10;
 /// Bytes of a large one, which does not become nothing when it is compressed.
 const LARGE: usize = 4_000;
 const BUDGET: usize = 16 << 20;

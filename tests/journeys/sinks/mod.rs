@@ -6,7 +6,7 @@
 //! |---|---|
 //! | only what is sampled | `otel::processor`: `only_sampled_spans_are_exported` |
 //! | limits, repeated keys | `record::encoder`: `what_does_not_fit_the_limits_…`; `limits_are_for_the_spans_of_layers_and_of_the_provider` |
-//! | a bounded queue | `pipeline::worker`: `when_full_the_newest_or_the_oldest_are_dropped`; `of_what_finds_no_room_the_newest_stay_…`; `tests/memory` |
+//! | a bounded queue | `pipeline::worker`: `when_full_the_newest_or_the_oldest_are_dropped`; `of_what_finds_no_room_the_newest_stay_…`; `of_what_a_sink_does_not_take_…`; `tests/memory` |
 //! | an export stalls no other | `pipeline::worker`: `one_batch_that_is_never_answered_does_not_hold_the_others` |
 //! | retry with backoff | `pipeline::retry`, `pipeline::worker`: `retry_with_backoff_…`; `an_outage_of_rotel_under_load_loses_no_span` |
 //! | retryable codes | `sink`: `retryable_codes_are_exactly_those_of_otlp`; `retryable_codes_are_tried_again_…` |

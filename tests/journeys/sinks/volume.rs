@@ -1,9 +1,11 @@
-//! A hundred thousand spans at full speed.
+//! A hundred thousand spans at full speed, and more than find room.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
 
-use tower_otlp::TracingService;
+use prost::Message;
+use tower_otlp::{QueueConfig, TracingService, TracingServiceConfig};
 
 use super::collector::Collector;
 use super::files::{directory, files, url};
@@ -38,6 +40,30 @@ fn a_hundred_thousand_spans_arrive_in_files() {
     assert_eq!(spans, SPANS);
 }
 
+#[test]
+fn of_what_a_sink_does_not_take_exactly_the_overflow_of_the_budget_is_lost_and_counted() {
+    let collector = Collector::start(Script::Silence);
+    let tracing = TracingServiceConfig::new(collector.grpc_url().parse().unwrap())
+        .sampling_rate_per_million(1_000_000)
+        .queue(QueueConfig::default().max_bytes(BUDGET))
+        .start("sinks")
+        .unwrap();
+    serve(&tracing, OFFERED);
+    let full = tracing.stats();
+    collector.play(Script::Ok);
+    let stats = tracing.shutdown_blocking(LONG);
+
+    let sizes: BTreeSet<_> = collector.spans().iter().map(Message::encoded_len).collect();
+    assert_eq!(sizes.len(), 1, "all are of one size: {sizes:?}");
+    let size = sizes.last().map_or(0, |size| 1 + prost::length_delimiter_len(*size) + size);
+    let (fit, offered) = ((BUDGET / size) as u64, OFFERED as u64);
+    assert!(fit > 0 && fit < offered, "{size} bytes each");
+    assert_eq!((full.accepted, full.pending), (offered, fit), "while nothing goes: {full}");
+    assert_eq!(full.dropped.queue_full, offered - fit, "while nothing goes: {full}");
+    assert_eq!((stats.delivered, stats.dropped), (fit, full.dropped), "{stats}");
+    assert_eq!(collector.ids().len() as u64, fit, "each one, and once");
+}
+
 /// From two threads, with a flush now and then so that no span finds the queue full.
 fn serve_all(tracing: &TracingService) {
     for _ in 0..ROUNDS {
@@ -55,3 +81,6 @@ const SPANS: u64 = 100_000;
 const ROUNDS: usize = 5;
 /// Size of a file: several are filled.
 const LIMIT: u64 = 16 << 20;
+/// Memory for spans that wait. Nearly four of five that are offered find none.
+const BUDGET: usize = 1 << 20;
+const OFFERED: usize = 20_000;
