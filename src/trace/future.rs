@@ -105,3 +105,17 @@ pub(super) fn respond<B: Body>(
     }
     response.map(|body| ResponseBody::new(body, observation, left))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn futures_and_bodies_grow_by_little() {
+        type Inner = [u64; 8];
+        let inner = size_of::<Inner>();
+        let (future, body) = (size_of::<ResponseFuture<Inner>>(), size_of::<ResponseBody<Inner>>());
+        assert!(future - inner <= 64, "a future by {}", future - inner);
+        assert!(body - inner <= 80, "a body by {}", body - inner);
+    }
+}
