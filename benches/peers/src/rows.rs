@@ -21,7 +21,7 @@ use opentelemetry_instrumentation_tower::http::server::LayerBuilder;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Runtime;
-use tower_otlp::{TraceLayer, TracingService, TracingServiceConfig};
+use tower_otlp::{ResponseHeader, TraceLayer, TracingService, TracingServiceConfig};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -39,6 +39,8 @@ pub(crate) enum Subject {
     Nothing,
     Wrapping,
     Ours,
+    /// Ours, which says nothing in the response, as most of the others.
+    OursSilent,
     TowerHttp,
     Fastrace,
     InstrumentationTower,
@@ -71,11 +73,12 @@ impl Subject {
         Self::AxumOtel,
     ];
 
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Bare,
         Self::Nothing,
         Self::Wrapping,
         Self::Ours,
+        Self::OursSilent,
         Self::TowerHttp,
         Self::Fastrace,
         Self::InstrumentationTower,
@@ -91,6 +94,7 @@ impl Subject {
             Self::Nothing => "a layer that does nothing",
             Self::Wrapping => "a layer that does nothing, body wrapped",
             Self::Ours => "tower-otlp",
+            Self::OursSilent => "tower-otlp, without ids in the response",
             Self::TowerHttp => "tower-http `TraceLayer`, no subscriber",
             Self::Fastrace => "fastrace-axum",
             Self::InstrumentationTower => "opentelemetry-instrumentation-tower, with its metrics",
@@ -134,7 +138,8 @@ enum Tracing {
 }
 
 pub(crate) fn bare() -> Router {
-    Router::new().route("/users/{id}", get(user))
+    // With its state, as a server gives it one once, and not for each request.
+    Router::new().route("/users/{id}", get(user)).with_state(())
 }
 
 async fn user(Path(id): Path<u64>) -> String {
@@ -159,8 +164,13 @@ impl Served {
                 Self { app: app.layer(layer), tracing: Tracing::None }
             }
             Subject::Ours => {
-                let tracing = ours(mode, sink);
+                let tracing = ours(config(mode, sink));
                 let app = app.layer(TraceLayer::server(&tracing));
+                Self { app, tracing: Tracing::Ours(Box::new(tracing)) }
+            }
+            Subject::OursSilent => {
+                let tracing = ours(config(mode, sink).response_header(ResponseHeader::Off));
+                let app = app.layer(TraceLayer::server(&tracing).response_extension(false));
                 Self { app, tracing: Tracing::Ours(Box::new(tracing)) }
             }
             Subject::Fastrace => fastrace(app, mode, to),
@@ -212,13 +222,16 @@ impl Served {
     }
 }
 
-fn ours(mode: Mode, sink: SocketAddr) -> TracingService {
-    let config = match mode {
+fn ours(config: TracingServiceConfig) -> TracingService {
+    config.start("peers").expect("a thread")
+}
+
+fn config(mode: Mode, sink: SocketAddr) -> TracingServiceConfig {
+    match mode {
         Mode::Off => TracingServiceConfig::disabled(),
         Mode::Unsampled | Mode::Forced => grpc(sink).sampling_rate_per_million(0),
         Mode::Sampled => grpc(sink).sampling_rate_per_million(1_000_000),
-    };
-    config.start("peers").expect("a thread")
+    }
 }
 
 fn grpc(sink: SocketAddr) -> TracingServiceConfig {

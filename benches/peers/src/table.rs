@@ -102,6 +102,9 @@ fn request_rows() -> Vec<Row> {
     ];
     for mode in [Mode::Unsampled, Mode::Sampled, Mode::Forced] {
         rows.push((Subject::Ours, mode));
+        if sampled(mode) {
+            rows.push((Subject::OursSilent, mode));
+        }
         rows.extend(Subject::PEERS.map(|peer| (peer, mode)));
     }
     rows
@@ -326,7 +329,7 @@ fn sampled(mode: Mode) -> bool {
 }
 
 fn spans_of(subject: Subject) -> bool {
-    subject == Subject::Ours || Subject::PEERS.contains(&subject)
+    matches!(subject, Subject::Ours | Subject::OursSilent) || Subject::PEERS.contains(&subject)
 }
 
 fn maker(producer: Producer, transport: Transport) -> &'static str {
