@@ -275,6 +275,7 @@ pub(crate) fn inject_baggage(cx: &Context, headers: &mut HeaderMap) {
     replace(headers, &baggage::NAME, baggage.as_ref().map(BaggageHeader::to_header_value));
 }
 
+/// Names of headers up to which each is looked at.
 const FEW: usize = 8;
 
 /// Sets or removes a field. A map that can take no more names keeps what it has: a header too many

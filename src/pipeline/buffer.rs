@@ -11,7 +11,7 @@ mod forward;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 #[cfg(any(feature = "forward", test))]
 pub(crate) use self::forward::Refused;
@@ -73,9 +73,9 @@ struct Shard {
     credit: usize,
     closed: bool,
     open: Vec<Chunk>,
-    /// Bytes of the chunk that was sealed last: the next is likely to have as many, and would be
-    /// copied again and again while it grows.
-    expected: usize,
+    /// Whose chunk was full last, and its bytes: the next is likely to have as many, and would be
+    /// copied again and again while it grows. Of one scope only, as nobody counts unused room.
+    full: Option<(Weak<Scope>, usize)>,
 }
 
 impl Intake {
@@ -139,9 +139,7 @@ impl Intake {
         if !shard.open[index].bytes.is_empty()
             && shard.open[index].bytes.len() + needed > self.limits.chunk_bytes
         {
-            let full = shard.open.swap_remove(index);
-            shard.expected = full.bytes.len();
-            self.seal(full);
+            self.seal(shard.take_full(index, self.limits));
             index = shard.chunk(scope, &self.ledger);
         }
         let chunk = &mut shard.open[index];
@@ -149,9 +147,7 @@ impl Intake {
         chunk.bytes.extend_from_slice(span);
         chunk.claim.add(needed);
         if chunk.claim.spans() >= self.limits.chunk_spans {
-            let full = shard.open.swap_remove(index);
-            shard.expected = full.bytes.len();
-            self.seal(full);
+            self.seal(shard.take_full(index, self.limits));
         }
     }
 
@@ -217,7 +213,6 @@ impl Intake {
     fn seal_shard(&self, shard: &mut Shard) {
         self.ledger.give_back_bytes(std::mem::take(&mut shard.credit));
         for chunk in shard.open.drain(..) {
-            shard.expected = chunk.bytes.len();
             self.seal(chunk);
         }
     }
@@ -262,9 +257,19 @@ impl Shard {
     fn chunk(&mut self, scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> usize {
         let known = self.open.iter().position(|chunk| Arc::ptr_eq(&chunk.scope, scope));
         known.unwrap_or_else(|| {
-            self.open.push(Chunk::new(scope, ledger, self.expected));
+            let full = self.full.take_if(|(full, _)| full.as_ptr() == Arc::as_ptr(scope));
+            let capacity = full.map_or(0, |(_, bytes)| bytes);
+            self.open.push(Chunk::new(scope, ledger, capacity));
             self.open.len() - 1
         })
+    }
+
+    fn take_full(&mut self, index: usize, limits: BufferLimits) -> Chunk {
+        let chunk = self.open.swap_remove(index);
+        // A single span may be larger than a chunk.
+        let bytes = chunk.bytes.len().min(limits.chunk_bytes);
+        self.full = Some((Arc::downgrade(&chunk.scope), bytes));
+        chunk
     }
 }
 

@@ -7,6 +7,9 @@
 #[cfg(feature = "forward")]
 mod hostile;
 mod live;
+#[cfg(feature = "forward")]
+#[path = "../journeys/support/malice.rs"]
+mod malice;
 
 use std::convert::Infallible;
 use std::future::{pending, ready};

@@ -94,6 +94,30 @@ fn each_scope_has_a_chunk_of_its_own() {
 }
 
 #[test]
+fn room_is_made_ahead_for_the_scope_that_filled_a_chunk_and_for_no_other() {
+    let limits = BufferLimits { chunk_spans: 100, ..BufferLimits::default() };
+    let intake = Intake::new(limits);
+    let room = |scope: &Arc<Scope>| {
+        let shard = intake.shard();
+        let chunk = shard.open.iter().find(|chunk| Arc::ptr_eq(&chunk.scope, scope));
+        chunk.map_or(0, |chunk| chunk.bytes.capacity())
+    };
+    let busy = Arc::default();
+    push(&intake, &busy, 100);
+    let [full] = &*intake.take_sealed() else { panic!("one chunk is full") };
+    let len = full.bytes.len();
+
+    // A program may have as many scopes as it likes, and nobody counts room that is not used.
+    let others: Vec<Arc<Scope>> = (0..10).map(|_| Arc::default()).collect();
+    for other in &others {
+        push(&intake, other, 1);
+        assert!(room(other) < len, "{} of {len}", room(other));
+    }
+    push(&intake, &busy, 1);
+    assert!(room(&busy) >= len, "{} of {len}", room(&busy));
+}
+
+#[test]
 fn a_span_larger_than_a_request_is_counted_and_leaves_the_others_alone() {
     let intake = Intake::new(BufferLimits { span_bytes: 8, ..BufferLimits::default() });
     let scope = Arc::default();

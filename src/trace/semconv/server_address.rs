@@ -145,8 +145,7 @@ pub(super) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a 
 
 /// Userinfo is no part of the address, and a secret.
 fn without_userinfo(authority: &str) -> &str {
-    let end = authority.bytes().rposition(|byte| byte == b'@');
-    end.map_or(authority, |end| &authority[end + 1..])
+    authority.rsplit_once('@').map_or(authority, |(_, host_port)| host_port)
 }
 
 #[cfg(test)]

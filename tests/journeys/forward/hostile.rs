@@ -1,12 +1,9 @@
 //! Senders who mean harm: each is answered within its bounds, and nobody else loses anything.
 
-use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +14,7 @@ use tower_otlp::{Acknowledge, ForwardLimits};
 use super::*;
 use crate::sinks::collector::Collector;
 use crate::sinks::script::Script;
+use crate::support::malice::{deep, gzip};
 
 /// What a hostile sender does, and what it gets.
 enum Attack {
@@ -32,32 +30,9 @@ enum Attack {
     SlowGrpc,
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
     let len = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[flag][..], &len, message].concat()
-}
-
-/// An attribute value of arrays in arrays.
-fn deep(levels: usize) -> Vec<u8> {
-    let field = |tag: u8, inner: &[u8]| {
-        let mut out = vec![tag];
-        prost::encoding::encode_varint(inner.len() as u64, &mut out);
-        out.extend_from_slice(inner);
-        out
-    };
-    let mut value = Vec::new();
-    for _ in 0..levels {
-        // An ArrayValue in an AnyValue, in an ArrayValue.
-        value = field(0x0a, &field(0x2a, &value));
-    }
-    // Of an attribute of a resource.
-    field(0x0a, &field(0x0a, &field(0x0a, &field(0x12, &field(0x2a, &value)))))
 }
 
 fn attacks() -> Vec<(Attack, &'static str)> {

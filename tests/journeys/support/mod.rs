@@ -5,6 +5,8 @@ pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod echo;
 pub(crate) mod fault_proxy;
+#[cfg(feature = "forward")]
+pub(crate) mod malice;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub(crate) mod pki;
 pub(crate) mod server;

@@ -1,12 +1,9 @@
 //! What hostile senders do, all at once.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use http::{Request, Response};
@@ -20,6 +17,8 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+
+use crate::malice::{deep, gzip};
 
 type Chunks = BoxStream<'static, Result<Frame<Bytes>, std::io::Error>>;
 
@@ -224,32 +223,11 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&[1][..], &len, message].concat()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 /// Gzip of nothing, about so long: blocks of deflate that are empty, and no end.
 fn hollow_gzip(len: usize) -> Vec<u8> {
     let empty = gzip(b"");
     let head = &empty[..10];
     [head, &[0, 0, 0, 0xff, 0xff].repeat(len / 5)].concat()
-}
-
-/// An attribute value of arrays in arrays.
-fn deep(levels: usize) -> Vec<u8> {
-    let field = |tag: u8, inner: &[u8]| {
-        let mut out = vec![tag];
-        prost::encoding::encode_varint(inner.len() as u64, &mut out);
-        out.extend_from_slice(inner);
-        out
-    };
-    let mut value = Vec::new();
-    for _ in 0..levels {
-        value = field(0x0a, &field(0x2a, &value));
-    }
-    field(0x0a, &field(0x0a, &field(0x0a, &field(0x12, &field(0x2a, &value)))))
 }
 
 const SENDERS: usize = 8;
