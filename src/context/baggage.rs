@@ -11,7 +11,8 @@ use opentelemetry::baggage::Baggage;
 
 use super::list::{self, Text};
 
-pub(super) static NAME: HeaderName = HeaderName::from_static("baggage");
+pub(super) const NAME_TEXT: &str = "baggage";
+pub(super) static NAME: HeaderName = HeaderName::from_static(NAME_TEXT);
 
 /// Well-formed baggage that is not empty and within the limits: all fields joined, no blanks
 /// around members.

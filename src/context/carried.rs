@@ -108,7 +108,7 @@ impl TraceContext {
     /// The same, `None` where it would be `cx` as it is.
     fn with_text(&self, cx: &Context) -> Option<Context> {
         let has_text = self.baggage.is_some()
-            || self.tracestate.as_ref().is_some_and(|text| !text.is_threshold_alone());
+            || self.tracestate.as_ref().is_some_and(|text| text.threshold_alone().is_none());
         if !has_text && cx.get::<Carried>().is_none() {
             return None;
         }

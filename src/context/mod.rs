@@ -58,6 +58,7 @@ mod carried;
 mod carriers;
 pub(crate) mod current;
 mod forwarded;
+pub(crate) mod glance;
 pub(crate) mod ids;
 mod list;
 mod network;
@@ -68,7 +69,7 @@ mod traceparent;
 mod tracestate;
 pub(crate) mod untraced;
 
-pub(crate) use self::authority::split_host_port;
+pub(crate) use self::authority::{split_authority, split_host_port, without_userinfo};
 pub(crate) use self::baggage::BaggageHeader;
 pub(crate) use self::forwarded::Forwarded;
 pub use self::network::{Network, ParseNetworkError};
@@ -236,6 +237,7 @@ impl TraceContext {
 pub(crate) struct Sent<'a> {
     headers: &'a HeaderMap,
     has_traceparent: bool,
+    has_tracestate: bool,
     has_baggage: bool,
 }
 
@@ -243,12 +245,17 @@ impl<'a> Sent<'a> {
     /// Names that are not HTTP's own are looked up by a hash of all their characters. Where there
     /// are few, a glance at each is less, and most requests have none of ours.
     pub(crate) fn by(headers: &'a HeaderMap) -> Self {
-        let many = headers.keys_len() > FEW;
-        let mut sent = Self { headers, has_traceparent: many, has_baggage: many };
+        let many = glance::are_many(headers);
+        let mut sent =
+            Self { headers, has_traceparent: many, has_tracestate: many, has_baggage: many };
         if !many {
             for name in headers.keys() {
-                sent.has_traceparent |= *name == traceparent::NAME;
-                sent.has_baggage |= *name == baggage::NAME;
+                match name.as_str() {
+                    traceparent::NAME_TEXT => sent.has_traceparent = true,
+                    tracestate::NAME_TEXT => sent.has_tracestate = true,
+                    baggage::NAME_TEXT => sent.has_baggage = true,
+                    _ => {}
+                }
             }
         }
         sent
@@ -260,7 +267,8 @@ impl<'a> Sent<'a> {
             return None;
         }
         let traceparent = Traceparent::extract(self.headers)?;
-        let tracestate = TraceStateHeader::extract(self.headers);
+        let tracestate =
+            if self.has_tracestate { TraceStateHeader::extract(self.headers) } else { None };
         Some(TraceContext::new(traceparent, tracestate, self.baggage()))
     }
 
@@ -274,9 +282,6 @@ pub(crate) fn inject_baggage(cx: &Context, headers: &mut HeaderMap) {
     let baggage = BaggageHeader::from_opentelemetry(cx.baggage());
     replace(headers, &baggage::NAME, baggage.as_ref().map(BaggageHeader::to_header_value));
 }
-
-/// Names of headers up to which each is looked at.
-const FEW: usize = 8;
 
 /// Sets or removes a field. A map that can take no more names keeps what it has: a header too many
 /// is no reason to panic in somebody's request.

@@ -12,7 +12,8 @@ pub(crate) const RANDOM: TraceFlags = TraceFlags::new(0x02);
 /// Characters in a version `00` traceparent, and the least of any later version.
 pub(super) const LENGTH: usize = 55;
 
-pub(super) static NAME: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const NAME_TEXT: &str = "traceparent";
+pub(super) static NAME: HeaderName = HeaderName::from_static(NAME_TEXT);
 
 /// The ids of a span and what is known of its trace.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

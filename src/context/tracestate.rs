@@ -11,7 +11,8 @@ use super::list::{self, Text};
 
 mod threshold;
 
-pub(super) static NAME: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const NAME_TEXT: &str = "tracestate";
+pub(super) static NAME: HeaderName = HeaderName::from_static(NAME_TEXT);
 
 /// A well-formed `tracestate` that is not empty: all fields joined, no blanks around members.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,6 +40,10 @@ impl TraceStateHeader {
 
     /// The same for OpenTelemetry; `TraceState::NONE` if there is a key that its type refuses.
     pub(crate) fn to_opentelemetry(&self) -> TraceState {
+        // Of each trace that begins here, and so taken apart with less ado.
+        if let Some(threshold) = self.threshold_alone() {
+            return TraceState::from_key_value([("ot", threshold)]).unwrap_or(TraceState::NONE);
+        }
         let members = self.as_str().split(',').filter_map(|member| member.split_once('='));
         TraceState::from_key_value(members).unwrap_or(TraceState::NONE)
     }

@@ -83,6 +83,23 @@ pub(super) fn put_text(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
     out.extend_from_slice(value.as_bytes());
 }
 
+/// Writes an attribute whose value is a number.
+#[inline(always)]
+pub(super) fn put_i64(out: &mut Vec<u8>, field: u32, key: &str, value: i64) {
+    let value = value as u64;
+    let value_len = 1 + varint_len(value);
+    let len = key.len() + value_len + 4;
+    if field >= 16 || len >= 0x80 {
+        put_attribute_head(out, field, key, value_len);
+        return put_uint(out, any::INT, value);
+    }
+    out.reserve(len + 2);
+    out.extend_from_slice(&[short_tag(field), len as u8, short_tag(KEY), key.len() as u8]);
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(&[short_tag(VALUE), value_len as u8]);
+    put_uint(out, any::INT, value);
+}
+
 /// The tag of a length-delimited field below 16.
 const fn short_tag(field: u32) -> u8 {
     (field << 3 | LENGTH) as u8

@@ -140,14 +140,36 @@ impl Capture {
 }
 
 impl Capture {
-    /// Whether a query has a secret parameter. Asked of each, and most have none: byte by byte,
-    /// which takes half as long for texts as short as these.
+    /// Whether a query has a secret parameter. Asked of each, and most have none: names are only
+    /// compared where a parameter begins as one of them does.
     fn has_secret(&self, query: &[u8]) -> bool {
-        query.split(|&byte| byte == b'&').any(|pair| {
-            let key = pair.iter().position(|&byte| byte == b'=').map(|at| &pair[..at]);
-            let names = self.secret_parameters();
-            key.is_some_and(|key| names.iter().any(|name| name.as_bytes() == key))
-        })
+        let names = self.secret_parameters();
+        let initials = match self.redacted_query_parameters {
+            Some(_) => names.iter().fold(0, |all, name| all | initial(name.as_bytes())),
+            None => SECRET_INITIALS,
+        };
+        let mut rest = query;
+        loop {
+            let is_secret = |name: &Cow<'static, str>| {
+                rest.strip_prefix(name.as_bytes()).is_some_and(|value| value.first() == Some(&b'='))
+            };
+            if initials & initial(rest) != 0 && names.iter().any(is_secret) {
+                return true;
+            }
+            match rest.iter().position(|&byte| byte == b'&') {
+                Some(end) => rest = &rest[end + 1..],
+                None => return false,
+            }
+        }
+    }
+}
+
+/// A bit for what a text begins with. Texts that begin differently may have the same, and an empty
+/// one has those of all.
+const fn initial(text: &[u8]) -> u64 {
+    match text {
+        [first, ..] => 1 << (*first % 64),
+        [] => u64::MAX,
     }
 }
 
@@ -197,6 +219,9 @@ static SECRET_PARAMETERS: [Cow<'static, str>; 7] = [
     Cow::Borrowed("sig"),
 ];
 
+/// All that they begin with.
+const SECRET_INITIALS: u64 = initial(b"A") | initial(b"S") | initial(b"X") | initial(b"s");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +230,7 @@ mod tests {
     fn secrets_in_the_query_are_redacted() {
         let default = Capture::default();
         let own = Capture::default().redacted_query_parameters(["session"]);
+        let empty = Capture::default().redacted_query_parameters([""]);
         let rows = [
             (&default, "a=1&b=2", "a=1&b=2", "no secret"),
             (&default, "a=b&AWSAccessKeyId=X&c=d", "a=b&AWSAccessKeyId=REDACTED&c=d", "between"),
@@ -229,6 +255,7 @@ mod tests {
                 "all of Amazon's",
             ),
             (&own, "session=X&sig=Y", "session=REDACTED&sig=Y", "a list of one's own replaces it"),
+            (&empty, "a=1&=X&=", "a=1&=REDACTED&=REDACTED", "a parameter without a name"),
         ];
         for (capture, query, expected, why) in rows {
             assert_eq!(capture.redact(query), expected, "{why}");

@@ -4,18 +4,18 @@
 //! start and what may still change (name, status, counts, end) is written last. Nothing is kept
 //! in another form in between, and nothing is allocated once the buffers have grown.
 
+mod again;
 mod envelope;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
 
+use self::again::Again;
 pub(crate) use self::envelope::{MAX_RESOURCE, encode_resource, encode_scope, fit_resource};
-use super::attributes::{Group, any, put_attribute_head, put_key_value, put_text};
+use super::attributes::{Group, any, put_attribute_head, put_i64, put_key_value, put_text};
 use super::limits::{SpanLimits, cut};
 use super::walk::{self, Fields};
-use super::wire::{
-    delimited_len, put_bytes, put_fixed32, put_fixed64, put_len, put_uint, varint_len,
-};
+use super::wire::{delimited_len, put_bytes, put_fixed32, put_fixed64, put_len, put_uint};
 
 /// What is known of a span when it starts.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ pub(crate) struct SpanBuffer {
     attributes: Count,
     events: Count,
     links: Count,
+    again: Again,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,11 +142,10 @@ impl SpanBuffer {
     }
 
     /// Appends an attribute whose key is not in the span yet.
+    #[inline]
     pub(crate) fn push_i64(&mut self, key: &str, value: i64) {
         if self.attributes.admit(self.limits.attributes) {
-            let len = 1 + varint_len(value as u64);
-            put_attribute_head(&mut self.bytes, span::ATTRIBUTES, key, len);
-            put_uint(&mut self.bytes, any::INT, value as u64);
+            put_i64(&mut self.bytes, span::ATTRIBUTES, key, value);
         }
     }
 

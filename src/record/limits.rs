@@ -2,7 +2,7 @@
 
 /// Limits of one span, by OpenTelemetry's "Span Limits" with its defaults, and one of our own:
 /// the length of values that a peer supplies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SpanLimits {
     /// Attributes on the span. Further keys are dropped and counted; a key that is there already
     /// takes its new value.

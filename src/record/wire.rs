@@ -24,6 +24,7 @@ pub(crate) const fn delimited_len(field: u32, len: usize) -> usize {
     varint_len((field << 3) as u64) + varint_len(len as u64) + len
 }
 
+#[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -32,34 +33,48 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+#[inline]
 pub(crate) fn put_tag(out: &mut Vec<u8>, field: u32, wire_type: u32) {
     put_varint(out, u64::from(field << 3 | wire_type));
 }
 
 /// Writes the head of a length-delimited field; the caller writes exactly `len` bytes after it.
+#[inline]
 pub(crate) fn put_len(out: &mut Vec<u8>, field: u32, len: usize) {
-    put_tag(out, field, LENGTH);
-    put_varint(out, len as u64);
+    put_tag_and_varint(out, field << 3 | LENGTH, len as u64);
 }
 
+#[inline]
 pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     put_len(out, field, bytes.len());
     out.extend_from_slice(bytes);
 }
 
+#[inline]
 pub(crate) fn put_uint(out: &mut Vec<u8>, field: u32, value: u64) {
-    put_tag(out, field, VARINT);
-    put_varint(out, value);
+    put_tag_and_varint(out, field << 3 | VARINT, value);
 }
 
+#[inline]
 pub(crate) fn put_fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
     put_tag(out, field, FIXED64);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+#[inline]
 pub(crate) fn put_fixed32(out: &mut Vec<u8>, field: u32, value: u32) {
     put_tag(out, field, FIXED32);
     out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Most tags and lengths are one byte each, and then written as one.
+#[inline]
+fn put_tag_and_varint(out: &mut Vec<u8>, tag: u32, value: u64) {
+    if tag < 0x80 && value < 0x80 {
+        return out.extend_from_slice(&[tag as u8, value as u8]);
+    }
+    put_varint(out, tag.into());
+    put_varint(out, value);
 }
 
 #[cfg(test)]

@@ -18,10 +18,11 @@ impl TraceStateHeader {
         Self(text.expect("letters and digits"))
     }
 
-    /// Whether it says no more than [`of_threshold`](Self::of_threshold).
-    pub(crate) fn is_threshold_alone(&self) -> bool {
-        let text = self.as_str();
-        text.starts_with("ot=th:") && !text.contains([',', ';'])
+    /// The value of `ot`, if it says no more than [`of_threshold`](Self::of_threshold) makes.
+    pub(crate) fn threshold_alone(&self) -> Option<&str> {
+        let value = self.as_str().strip_prefix("ot=")?;
+        let digits = value.strip_prefix("th:")?;
+        digits.bytes().all(|byte| byte.is_ascii_alphanumeric()).then_some(value)
     }
 
     /// The threshold by which the trace was sampled.

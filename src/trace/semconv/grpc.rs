@@ -34,7 +34,8 @@ fn call(
     } else if !method.is_empty() {
         span.push_peer_str("rpc.method", method);
     }
-    server_address::push(span, terms.server_address, forwarded_host, head);
+    let told = server_address::told(head.uri, || server_address::host(head.headers));
+    server_address::push(span, terms.server_address, forwarded_host, told);
     metadata(span, head.headers, &terms.capture.request_headers, terms.capture);
     span.set_name(&[if method.is_empty() || !known { "grpc" } else { method }]);
 }

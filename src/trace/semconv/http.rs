@@ -5,6 +5,7 @@ pub(in crate::trace) mod client;
 use ::http::{HeaderMap, StatusCode, Version, header};
 
 use super::{Description, RequestHead, Terms, Verdict, error_type, push_header, server_address};
+use crate::context::glance;
 use crate::record::{Capture, CapturedHeader, SpanBuffer};
 use crate::trace::exchange::End;
 use crate::trace::peer::Origin;
@@ -21,13 +22,15 @@ pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, ter
     if let Some(query) = head.uri.query() {
         span.push_peer_str("url.query", &terms.capture.redact(query));
     }
-    server_address::push(span, terms.server_address, origin.forwarded.host, head);
+    let [host, agent] = glance::get_each(head.headers, [&header::HOST, &header::USER_AGENT]);
+    let told = server_address::told(head.uri, || host);
+    server_address::push(span, terms.server_address, origin.forwarded.host, told);
     origin.push_client(span);
     origin.push_peer(span);
     if let Some(version) = version(head.version) {
         span.push_str("network.protocol.version", version);
     }
-    if let Some(agent) = head.headers.get(header::USER_AGENT) {
+    if let Some(agent) = agent {
         match agent.to_str() {
             Ok(agent) => span.push_peer_str("user_agent.original", agent),
             Err(_) => {

@@ -1,9 +1,8 @@
 //! `server.address` and `server.port`: whom a request is for.
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 
-use super::RequestHead;
-use crate::context::split_host_port;
+use crate::context::{glance, split_authority, split_host_port, without_userinfo};
 use crate::record::SpanBuffer;
 
 /// An address that the user of a layer has set.
@@ -107,11 +106,13 @@ fn after_path(rest: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// The address that was set, and without one that which the request is for by its own word.
+#[cfg(feature = "metrics")]
 pub(in crate::trace) fn of<'a>(
     set: Option<&'a ServerAddress>,
-    head: &RequestHead<'a>,
+    head: &super::RequestHead<'a>,
 ) -> Option<(&'a str, Option<u16>)> {
-    set.map(ServerAddress::as_parts).or_else(|| split_host_port(authority(head.uri, head.headers)?))
+    set.map(ServerAddress::as_parts)
+        .or_else(|| split_authority(text(told(head.uri, || host(head.headers))?)?))
 }
 
 /// Writes the address that was set, or what proxies tell, or what the request says.
@@ -119,11 +120,17 @@ pub(super) fn push(
     span: &mut SpanBuffer,
     set: Option<&ServerAddress>,
     forwarded: Option<(&str, Option<u16>)>,
-    head: &RequestHead<'_>,
+    told: Option<&[u8]>,
 ) {
-    let forwarded = forwarded.filter(|_| set.is_none());
-    if let Some((address, port)) = forwarded.or_else(|| of(set, head)) {
+    if let Some((address, port)) = set.map(ServerAddress::as_parts).or(forwarded) {
         write(span, address, port);
+    } else if let Some(told) = told {
+        // Most requests are for whom the one before was.
+        span.push_again(told, |span| {
+            if let Some((address, port)) = text(told).and_then(split_authority) {
+                write(span, address, port);
+            }
+        });
     }
 }
 
@@ -134,18 +141,28 @@ pub(super) fn write(span: &mut SpanBuffer, address: &str, port: Option<u16>) {
     }
 }
 
-/// Whom a request is for by its own word: `:authority`, an absolute URI, or `Host`.
+/// Whom a request is for by its own word, without userinfo.
 pub(super) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let authority = match uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => headers.get(header::HOST)?.to_str().ok()?,
-    };
-    Some(without_userinfo(authority))
+    told(uri, || host(headers)).and_then(text).map(without_userinfo)
 }
 
-/// Userinfo is no part of the address, and a secret.
-fn without_userinfo(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host_port)| host_port)
+/// What a request says of whom it is for: `:authority`, an absolute URI, or `Host`.
+pub(super) fn told<'a>(
+    uri: &'a Uri,
+    host: impl FnOnce() -> Option<&'a HeaderValue>,
+) -> Option<&'a [u8]> {
+    match uri.authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => host().map(HeaderValue::as_bytes),
+    }
+}
+
+pub(super) fn host(headers: &HeaderMap) -> Option<&HeaderValue> {
+    glance::get(headers, &header::HOST)
+}
+
+fn text(told: &[u8]) -> Option<&str> {
+    str::from_utf8(told).ok().filter(|told| told.is_ascii())
 }
 
 #[cfg(test)]
