@@ -1,6 +1,6 @@
 //! The span of the request that is being served, for code that runs inside other spans.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use opentelemetry::{Context, ContextGuard};
 
@@ -42,7 +42,7 @@ impl TraceContext {
     #[must_use]
     pub fn server_context() -> Option<Context> {
         // Not there while the thread is being torn down.
-        SERVING.try_with(read).ok().flatten()
+        SERVING.try_with(|serving| serving.borrow().last().cloned().flatten()).ok().flatten()
     }
 }
 
@@ -61,8 +61,8 @@ pub(super) enum Serving {
 /// Keeps a context in force.
 #[derive(Debug)]
 pub(super) struct Entered {
-    /// What is to be put back.
-    before: Option<Option<Context>>,
+    /// Whether there is another who is being served meanwhile.
+    serving: bool,
     _context: Option<ContextGuard>,
 }
 
@@ -70,40 +70,47 @@ pub(super) struct Entered {
 /// span. While the thread is torn down there is no place for it any more.
 ///
 /// Beside it and not as a value in it, which would cost every recorded request three allocations.
+#[inline]
 pub(super) fn enter(context: &Context, serving: Serving) -> Entered {
-    let before = match serving {
-        Serving::Recorded => Some(swap(Some(context.clone()))),
-        Serving::Unrecorded if IS_SERVING.get() => Some(swap(None)),
-        Serving::Unrecorded | Serving::AsBefore => None,
+    let serving = match serving {
+        Serving::Recorded => serve(Some(context)),
+        Serving::Unrecorded if IS_SERVING.get() => serve(None),
+        Serving::Unrecorded | Serving::AsBefore => false,
     };
     let is_reachable = current::is_reachable();
-    Entered { before, _context: is_reachable.then(|| context.clone().attach()) }
+    Entered { serving, _context: is_reachable.then(|| context.clone().attach()) }
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(before) = self.before.take() {
-            swap(before);
+        if self.serving {
+            let last = |serving: &RefCell<Vec<Option<Context>>>| {
+                let mut serving = serving.borrow_mut();
+                let last = serving.pop();
+                IS_SERVING.set(serving.last().is_some_and(Option::is_some));
+                last
+            };
+            let last = SERVING.try_with(last);
+            // No more borrowed: what is in a context may be the user's.
+            drop(last);
         }
     }
 }
 
-/// A cell has no other way to show what is in it. Nothing that is cloned runs code of others.
-fn read(serving: &Cell<Option<Context>>) -> Option<Context> {
-    let context = serving.take();
-    serving.set(context.clone());
-    context
-}
-
-/// Returns what was there.
+/// Returns whether there is a place for it.
 #[inline]
-fn swap(context: Option<Context>) -> Option<Context> {
-    IS_SERVING.set(context.is_some());
-    SERVING.try_with(|serving| serving.replace(context)).ok().flatten()
+fn serve(context: Option<&Context>) -> bool {
+    let serve = |serving: &RefCell<Vec<Option<Context>>>| {
+        serving.borrow_mut().push(context.cloned());
+        IS_SERVING.set(context.is_some());
+    };
+    SERVING.try_with(serve).is_ok()
 }
 
 thread_local! {
-    static SERVING: Cell<Option<Context>> = const { Cell::new(None) };
-    /// Whether there is one: asked of each request, and needs no destructor.
+    /// Whoever is being served, and around it those that this one was called by.
+    static SERVING: RefCell<Vec<Option<Context>>> = const { RefCell::new(Vec::new()) };
+    /// Whether that is anybody: asked of each request, and needs no destructor.
     static IS_SERVING: Cell<bool> = const { Cell::new(false) };
 }
