@@ -17,6 +17,11 @@ pub(crate) fn mark() {
     MARKED.set(true);
 }
 
+/// Whether that was said, under the innermost watch.
+pub(crate) fn is_marked() -> bool {
+    MARKED.get()
+}
+
 /// A piece of somebody's work on this thread, as long as it is not ended.
 #[derive(Debug)]
 pub(crate) struct Watch {

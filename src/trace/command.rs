@@ -6,9 +6,9 @@ use std::sync::Arc;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
-use super::handle::{Answer, Handle, SharedDraft};
+use super::handle::{Draft, Handle, SharedDraft};
 use super::pool;
-use crate::context::{RANDOM, ResponseHeader, TraceContext, Traceparent, ids};
+use crate::context::{RANDOM, TraceContext, Traceparent, ids};
 use crate::pipeline::{Intake, Scope};
 use crate::record::{Remote, SpanHead, SpanLimits};
 use crate::sampling::{Sampler, hand_on};
@@ -82,8 +82,7 @@ impl CommandSpan {
 
         let context = Context::map_current(|current| trace_context.attach_to(current));
         let span_context = trace_context.to_span_context(false);
-        let answer = Answer { trace_context: trace_context.clone(), header: ResponseHeader::Off };
-        let draft = SharedDraft::new(buffer, answer, false);
+        let draft = SharedDraft::new(Draft::new(buffer, false));
         let context = context.with_span(Handle::new(&draft, span_context));
         (Self { draft, intake, scope, started }, trace_context, context)
     }

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode, Version, header};
@@ -14,13 +13,13 @@ use http_body::{Body, Frame};
 use opentelemetry::Context;
 
 use super::cause::{AsError, Cause};
-use super::hooks::Ended;
 use super::layer::{Recording, Settings, Side};
 use super::metrics::Measured;
 use super::semconv::{self, Protocol, RequestHead};
 use super::server_context::{self, Entered, Serving};
 use super::span::ActiveSpan;
-use crate::context::untraced::Watch;
+use crate::context::glance;
+use crate::context::untraced::{self, Watch};
 use crate::grpc_status::GrpcStatus;
 
 /// The ways in which an exchange can end.
@@ -171,25 +170,22 @@ impl Exchange {
         self.running
     }
 
-    /// The response's head has come: names the span in it, and says how the rest will end. What the
-    /// body says of that is the inner service's code, so it is run as such.
+    /// The response's head has come: names the span in it, and says how the rest will end. To be
+    /// called in force: what the body says of that is the inner service's code.
     pub(super) fn answered<B: Body>(&mut self, response: &mut Response<B>) -> Rest {
         let status = response.status();
         self.status = Some(status);
         let version = *self.version.get_or_insert_with(|| response.version());
         let (side, protocol) = (self.side(), self.protocol);
-        if let Some(span) = &self.span {
+        // One that is to be forgotten is not named.
+        if let Some(span) = self.span.as_mut().filter(|_| !untraced::is_marked()) {
             if (side, protocol) == (Side::Client, Protocol::Http) {
                 span.answered_in(version);
             }
             span.answered(&self.settings, protocol, response);
         }
 
-        let entered = self.enter();
-        let rest = self.rest(response);
-        drop(entered);
-        self.leave();
-        rest
+        self.rest(response)
     }
 
     fn rest<B: Body>(&self, response: &Response<B>) -> Rest {
@@ -227,8 +223,9 @@ impl Exchange {
         }
     }
 
-    /// Ends the exchange. Its context is returned: it may stay in force, but its span is inert.
-    pub(super) fn end(mut self, end: End<'_>) -> Option<Context> {
+    /// Ends the exchange, which is over then. Its context is returned: it may stay in force, but its
+    /// span is inert.
+    pub(super) fn end(&mut self, end: End<'_>) -> Option<Context> {
         // The `Display` of an error is the service's, too, and may panic.
         self.running = true;
         self.finish(end);
@@ -248,12 +245,7 @@ impl Exchange {
         // between does not show in the duration.
         let elapsed = self.settings.intake.clock().ticks().saturating_sub(self.started);
         if let Some(span) = self.span.take() {
-            let hooked = self.settings.hooks.on_end(&Ended {
-                status: self.status,
-                error_type: outcome.verdict.error_type,
-                duration: Duration::from_nanos(elapsed),
-            });
-            span.end(&self.settings, &outcome, (description, hooked), elapsed);
+            span.end(&self.settings, (self.status, &outcome), description, elapsed);
         }
         // After the span: an instrument may be the user's, and may panic.
         if let Some(measured) = self.measured.take() {
@@ -285,8 +277,8 @@ impl fmt::Debug for End<'_> {
 
 /// The length that a message declares. Chunks go before it.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if glance::has(headers, &header::TRANSFER_ENCODING) {
         return None;
     }
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    glance::get(headers, &header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::ResponseBody;
-use super::exchange::{End, Rest};
+use super::exchange::{End, Exchange, Rest};
 use super::observation::Observation;
 
 pin_project! {
@@ -47,17 +47,26 @@ where
     F: Future<Output = Result<T, E>>,
     E: fmt::Display + 'static,
 {
-    /// Waits for the head, or for an error, which ends the exchange. What is to be done with the
-    /// head is to be [taken](Self::take) with it.
+    /// Waits for the head, or for an error, which ends the exchange. `answered` looks at the head
+    /// where there is an exchange, with its context in force: it would have to be put in force once
+    /// more. The observation is to be [taken](Self::take) with the head.
     #[inline]
-    pub(super) fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+    pub(super) fn poll_head(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        answered: impl FnOnce(&mut Exchange, &mut T),
+    ) -> Poll<Result<T, E>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
         let entered = this.observation.enter();
-        let polled = inner.poll(cx);
+        let mut polled = inner.poll(cx);
         if polled.is_ready() {
-            // Now, while its context is in force: it would have to be put in force once more.
             this.inner.set(None);
+        }
+        if let (Poll::Ready(Ok(head)), Observation::Live(exchange)) =
+            (&mut polled, &mut *this.observation)
+        {
+            answered(exchange, head);
         }
         drop(entered);
         this.observation.leave();
@@ -82,8 +91,12 @@ where
     type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match ready!(self.as_mut().poll_head(cx)) {
-            Ok(response) => Poll::Ready(Ok(respond(response, self.take()))),
+        let mut rest = None;
+        let answered = |exchange: &mut Exchange, response: &mut _| {
+            rest = Some(exchange.answered(response));
+        };
+        match ready!(self.as_mut().poll_head(cx, answered)) {
+            Ok(response) => Poll::Ready(Ok(respond(response, self.take(), rest))),
             Err(error) => Poll::Ready(Err(error)),
         }
     }
@@ -92,16 +105,16 @@ where
 /// Passes a response on, whose body takes the observation with it.
 #[inline]
 pub(super) fn respond<B: Body>(
-    mut response: Response<B>,
+    response: Response<B>,
     mut observation: Observation,
+    rest: Option<Rest>,
 ) -> Response<ResponseBody<B>> {
     let mut left = None;
-    if let Observation::Live(exchange) = &mut observation {
-        match exchange.answered(&mut response) {
-            Rest::Body { length } => left = length,
-            Rest::Nothing => observation.end(End::Complete),
-            Rest::InHead => observation.end(End::Trailers(response.headers())),
-        }
+    match rest {
+        None => {}
+        Some(Rest::Body { length }) => left = length,
+        Some(Rest::Nothing) => observation.end(End::Complete),
+        Some(Rest::InHead) => observation.end(End::Trailers(response.headers())),
     }
     response.map(|body| ResponseBody::new(body, observation, left))
 }

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, SpanContext, Status};
 
-use crate::context::{ResponseHeader, TraceContext};
 use crate::record::SpanBuffer;
 use crate::record::clock::unix_nanos;
 
@@ -20,27 +19,13 @@ pub(super) struct SharedDraft(Arc<Mutex<Option<Draft>>>);
 
 pub(super) struct Draft {
     pub(super) buffer: Box<SpanBuffer>,
-    /// What a response is given when its head has come; the first head counts.
-    answer: Option<Answer>,
     /// Whether attributes came through a [`Handle`] or a hook: then a key may be there already.
     touched: bool,
 }
 
-/// What a response says of its span.
-pub(super) struct Answer {
-    pub(super) trace_context: TraceContext,
-    pub(super) header: ResponseHeader,
-}
-
 impl SharedDraft {
-    /// `touched` says whether more than the layer has written to it.
-    pub(super) fn new(buffer: Box<SpanBuffer>, answer: Answer, touched: bool) -> Self {
-        Self(Arc::new(Mutex::new(Some(Draft { buffer, answer: Some(answer), touched }))))
-    }
-
-    /// Takes what a response is given, the first time.
-    pub(super) fn answer(&self) -> Option<Answer> {
-        self.lock().as_mut()?.answer.take()
+    pub(super) fn new(draft: Draft) -> Self {
+        Self(Arc::new(Mutex::new(Some(draft))))
     }
 
     /// Takes the span from all who share it.
@@ -62,13 +47,24 @@ impl SharedDraft {
 }
 
 impl fmt::Debug for SharedDraft {
-    /// Without the span's bytes, which hold what clients sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedDraft").finish_non_exhaustive()
     }
 }
 
+impl fmt::Debug for Draft {
+    /// Without the span's bytes, which hold what clients sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft").finish_non_exhaustive()
+    }
+}
+
 impl Draft {
+    /// `touched` says whether more than the layer has written to it.
+    pub(super) fn new(buffer: Box<SpanBuffer>, touched: bool) -> Self {
+        Self { buffer, touched }
+    }
+
     /// Sets an attribute for the application.
     pub(super) fn set(&mut self, attribute: &KeyValue) {
         self.touched = true;

@@ -87,36 +87,39 @@ impl Hooks {
         guarded(|| span_name(request)).flatten()
     }
 
-    pub(super) fn on_request(&self, request: &RequestHead<'_>) -> Vec<KeyValue> {
-        collect(&self.on_request, |hook, attributes| hook(request, attributes))
+    /// What the hooks of requests say is given to `set`, as what those below say is to theirs.
+    pub(super) fn on_request(&self, request: &RequestHead<'_>, set: impl FnMut(&KeyValue)) {
+        each(&self.on_request, |hook, attributes| hook(request, attributes), set);
     }
 
-    pub(super) fn on_response<B>(&self, response: &Response<B>) -> Vec<KeyValue> {
+    pub(super) fn on_response<B>(&self, response: &Response<B>, set: impl FnMut(&KeyValue)) {
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),
             headers: response.headers(),
             extensions: response.extensions(),
         };
-        collect(&self.on_response, |hook, attributes| hook(&head, attributes))
+        each(&self.on_response, |hook, attributes| hook(&head, attributes), set);
     }
 
-    pub(super) fn on_end(&self, ended: &Ended<'_>) -> Vec<KeyValue> {
-        collect(&self.on_end, |hook, attributes| hook(ended, attributes))
+    pub(super) fn on_end(&self, ended: &Ended<'_>, set: impl FnMut(&KeyValue)) {
+        each(&self.on_end, |hook, attributes| hook(ended, attributes), set);
     }
 }
 
-/// What all hooks of a kind have to say.
+/// Asks each hook, and when it has returned hands on what it has said.
 #[inline]
-fn collect<H: ?Sized>(hooks: &[Arc<H>], ask: impl Fn(&H, &mut Attributes)) -> Vec<KeyValue> {
-    let mut all = Vec::new();
+fn each<H: ?Sized>(
+    hooks: &[Arc<H>],
+    ask: impl Fn(&H, &mut Attributes),
+    mut set: impl FnMut(&KeyValue),
+) {
     for hook in hooks {
         let mut attributes = Attributes::default();
         if guarded(|| ask(hook, &mut attributes)).is_some() {
-            all.append(&mut attributes.0);
+            attributes.0.iter().for_each(&mut set);
         }
     }
-    all
 }
 
 fn guarded<T>(ask: impl FnOnce() -> T) -> Option<T> {

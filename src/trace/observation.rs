@@ -65,7 +65,7 @@ impl Observation {
     /// belongs to the trace.
     pub(super) fn end(&mut self, end: End<'_>) {
         *self = match std::mem::take(self) {
-            Self::Live(exchange) => {
+            Self::Live(mut exchange) => {
                 let serving = exchange.serving_unrecorded();
                 exchange.end(end).map_or(Self::Off, |context| Self::Unrecorded(serving, context))
             }

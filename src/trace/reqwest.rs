@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use reqwest::ResponseBuilderExt;
 use tower_service::Service;
 
+use super::exchange::Exchange;
 use super::future::{ResponseFuture, respond};
 use super::layer::{Settings, Side};
 use super::observation::Observation;
@@ -55,9 +56,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut head = self.project().head;
-        let response = ready!(head.as_mut().poll_head(cx));
+        let response = ready!(head.as_mut().poll_head(cx, |_, _| {}));
         Poll::Ready(response.map(|response| match head.take() {
-            observation @ Observation::Live(_) => watched(response, observation),
+            Observation::Live(exchange) => watched(response, exchange),
             // Nothing is to be ended by its body.
             Observation::Off | Observation::Unrecorded(..) => response,
         }))
@@ -120,10 +121,15 @@ fn uri(url: &reqwest::Url) -> Uri {
 }
 
 /// The response, whose body ends the span.
-fn watched(response: reqwest::Response, observation: Observation) -> reqwest::Response {
+fn watched(response: reqwest::Response, mut exchange: Box<Exchange>) -> reqwest::Response {
     // The one way to give a response its URL, which the conversions lose.
     let with_url = Response::builder().url(response.url().clone()).body(());
-    let response = respond(Response::from(response), observation);
+    let mut response = Response::from(response);
+    let entered = exchange.enter();
+    let rest = exchange.answered(&mut response);
+    drop(entered);
+    exchange.leave();
+    let response = respond(response, Observation::Live(exchange), Some(rest));
     let (mut head, body) = response.into_parts();
     if let Ok(with_url) = with_url {
         head.extensions.extend(with_url.into_parts().0.extensions);

@@ -4,11 +4,14 @@
 //! stands in the OpenTelemetry `Context` meanwhile is a [`Handle`], which writes into the same
 //! buffer.
 
-use http::{Response, Version};
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt};
-use opentelemetry::{Context, KeyValue};
+use std::time::Duration;
 
-use super::handle::{Answer, Handle, SharedDraft};
+use http::{Response, StatusCode, Version};
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt};
+
+use super::handle::{Draft, Handle, SharedDraft};
+use super::hooks::Ended;
 use super::layer::{Role, Settings, Side};
 use super::pool;
 use super::semconv::{self, Code, Outcome, Protocol, RequestHead};
@@ -18,7 +21,25 @@ use crate::record::{Remote, SpanHead};
 /// A span that is recorded and has not ended.
 #[derive(Debug)]
 pub(super) struct ActiveSpan {
-    draft: SharedDraft,
+    held: Held,
+    /// What a response is given when its head has come; the first head counts.
+    answer: Option<Answer>,
+}
+
+/// Who writes to a span.
+#[derive(Debug)]
+enum Held {
+    /// Only the layer: there is no context in which others would find it.
+    Alone(Draft),
+    /// The handle in the context, too.
+    Shared(SharedDraft),
+}
+
+/// What a response says of its span.
+#[derive(Debug)]
+struct Answer {
+    trace_context: TraceContext,
+    header: ResponseHeader,
 }
 
 /// Where a span stands in its trace.
@@ -70,8 +91,11 @@ impl ActiveSpan {
         if let Some(name) = settings.hooks.span_name(request) {
             buffer.set_name(&[&name]);
         }
-        let hooked = settings.hooks.on_request(request);
-        hooked.iter().for_each(|attribute| buffer.set(attribute));
+        let mut touched = false;
+        settings.hooks.on_request(request, |attribute| {
+            touched = true;
+            buffer.set(attribute);
+        });
         if let Some(link) = link {
             buffer.link(&link, &[]);
         }
@@ -84,29 +108,30 @@ impl ActiveSpan {
             // The head of a client's response is what the server wrote.
             (Role::Client { .. }, _) => ResponseHeader::Off,
         };
-        let span_context = context.as_ref().map(|_| trace_context.to_span_context(false));
-        let answer = Answer { trace_context, header };
-        let draft = SharedDraft::new(buffer, answer, !hooked.is_empty());
-        let context = context
-            .zip(span_context)
-            .map(|(context, span_context)| context.with_span(Handle::new(&draft, span_context)));
-        (Self { draft }, context)
+        let draft = Draft::new(buffer, touched);
+        let (held, context) = match context {
+            None => (Held::Alone(draft), None),
+            Some(context) => {
+                let draft = SharedDraft::new(draft);
+                let handle = Handle::new(&draft, trace_context.to_span_context(false));
+                (Held::Shared(draft), Some(context.with_span(handle)))
+            }
+        };
+        (Self { held, answer: Some(Answer { trace_context, header }) }, context)
     }
 
     /// Writes what is to be shown of the head of the response, and names the span in it; the first
     /// head counts.
     pub(super) fn answered<B>(
-        &self,
+        &mut self,
         settings: &Settings,
         protocol: Protocol,
         response: &mut Response<B>,
     ) {
-        let Some(Answer { trace_context, header }) = self.draft.answer() else { return };
-        // Before anything is locked: they may write to the span by themselves.
-        let hooked = settings.hooks.on_response(response);
+        let Some(Answer { trace_context, header }) = self.answer.take() else { return };
         let capture = &settings.capture;
-        if !(hooked.is_empty() && capture.response_headers.is_empty()) {
-            self.draft.write(|draft| {
+        if !capture.response_headers.is_empty() {
+            self.held.write(|draft| {
                 let (headers, shown) = (response.headers(), &capture.response_headers);
                 match protocol {
                     Protocol::Http => {
@@ -116,9 +141,11 @@ impl ActiveSpan {
                         semconv::grpc::metadata(&mut draft.buffer, headers, shown, capture);
                     }
                 }
-                hooked.iter().for_each(|attribute| draft.set(attribute));
             });
         }
+        settings
+            .hooks
+            .on_response(response, |attribute| self.held.write(|draft| draft.set(attribute)));
         header.write(trace_context.traceparent(), response.headers_mut());
         if settings.response_extension {
             response.extensions_mut().insert(trace_context);
@@ -126,25 +153,28 @@ impl ActiveSpan {
     }
 
     /// Writes the version of HTTP that a client was answered in, which is what was agreed on.
-    pub(super) fn answered_in(&self, version: Version) {
+    pub(super) fn answered_in(&mut self, version: Version) {
         const KEY: &str = "network.protocol.version";
         if let Some(version) = semconv::http::version(version) {
-            self.draft.write(|draft| draft.late(KEY).push_str(KEY, version));
+            self.held.write(|draft| draft.late(KEY).push_str(KEY, version));
         }
     }
 
     /// Ends the span, so many nanoseconds after its start, and sends it on its way.
     pub(super) fn end(
-        self,
+        mut self,
         settings: &Settings,
-        outcome: &Outcome<'_>,
-        (description, hooked): (String, Vec<KeyValue>),
+        (status, outcome): (Option<StatusCode>, &Outcome<'_>),
+        description: String,
         elapsed: u64,
     ) {
-        for attribute in &hooked {
-            self.draft.write(|draft| draft.set(attribute));
-        }
-        let Some(mut draft) = self.draft.take() else { return };
+        let ended = Ended {
+            status,
+            error_type: outcome.verdict.error_type,
+            duration: Duration::from_nanos(elapsed),
+        };
+        settings.hooks.on_end(&ended, |attribute| self.held.write(|draft| draft.set(attribute)));
+        let Some(mut draft) = self.held.take() else { return };
         match outcome.code {
             Some(Code::Grpc(status)) => {
                 const KEY: &str = "rpc.response.status_code";
@@ -166,8 +196,26 @@ impl ActiveSpan {
 
     /// Ends the span without a trace of it.
     pub(super) fn forget(self) {
-        if let Some(draft) = self.draft.take() {
+        if let Some(draft) = self.held.take() {
             pool::give_back(draft.buffer);
+        }
+    }
+}
+
+impl Held {
+    /// Runs `write` unless the span has ended.
+    fn write(&mut self, write: impl FnOnce(&mut Draft)) {
+        match self {
+            Self::Alone(draft) => write(draft),
+            Self::Shared(draft) => draft.write(write),
+        }
+    }
+
+    /// Takes the span from all who write to it.
+    fn take(self) -> Option<Draft> {
+        match self {
+            Self::Alone(draft) => Some(draft),
+            Self::Shared(draft) => draft.take(),
         }
     }
 }
