@@ -86,6 +86,12 @@ impl Echo {
         });
         Ok(tonic::Response::new(answers.boxed()))
     }
+
+    /// The same, and no end: tonic takes a call that was reset for one whose messages have ended.
+    async fn talk(self, messages: Streaming<String>) -> Result<tonic::Response<Messages>, Status> {
+        let answers = self.chat(messages).await?.into_inner();
+        Ok(tonic::Response::new(answers.chain(stream::pending()).boxed()))
+    }
 }
 
 fn answer(message: &str) -> Result<(), Status> {
@@ -133,6 +139,12 @@ impl Service<Request<Body>> for Echo {
                 "Chat" => {
                     let service = service_fn(|request: tonic::Request<Streaming<String>>| {
                         echo.clone().chat(request.into_inner())
+                    });
+                    grpc.streaming(service, request).await
+                }
+                "Talk" => {
+                    let service = service_fn(|request: tonic::Request<Streaming<String>>| {
+                        echo.clone().talk(request.into_inner())
                     });
                     grpc.streaming(service, request).await
                 }
