@@ -14,7 +14,7 @@ mod text;
 use std::ops::Range;
 
 use self::text::{put_base64, put_decimal, put_double, put_hex, put_signed, put_text};
-use super::shape::{Field, Form, Kind, Shape, TRACES};
+use super::shape::{ANY_VALUE, Field, Form, KEY_VALUE, Kind, Shape, TRACES};
 use super::walk::{Fields, MAX_DEPTH, Malformed, Value};
 use super::wire;
 
@@ -147,8 +147,11 @@ impl Line<'_> {
             Kind::Message(shape) => self.message(shape, run, depth)?,
             Kind::Messages(shape) => {
                 self.out.push(b'[');
+                let are_attributes = std::ptr::eq(shape, &KEY_VALUE);
                 for note in run {
-                    self.message(shape, note..note + 1, depth)?;
+                    if !(are_attributes && self.text_attribute(self.notes[note].payload())) {
+                        self.message(shape, note..note + 1, depth)?;
+                    }
                     self.out.push(b',');
                 }
                 self.close(b']');
@@ -182,6 +185,33 @@ impl Line<'_> {
         }
         self.out.push(b',');
         Ok(())
+    }
+
+    /// Writes an attribute of the usual kind: a short text under a short key, one after the other.
+    /// Most of a line are these, and they need no notes. `false`, and nothing written, for others.
+    fn text_attribute(&mut self, range: Range<usize>) -> bool {
+        const KEY: u8 = (1 << 3 | wire::LENGTH) as u8;
+        const VALUE: u8 = (2 << 3 | wire::LENGTH) as u8;
+        const STRING_VALUE: u8 = (1 << 3 | wire::LENGTH) as u8;
+
+        let [KEY, key_len @ 1..0x80, rest @ ..] = &self.otlp[range] else { return false };
+        let Some((key, rest)) = rest.split_at_checked((*key_len).into()) else { return false };
+        let [VALUE, value_len @ ..0x80, STRING_VALUE, text_len, text @ ..] = rest else {
+            return false;
+        };
+        if text.len() != usize::from(*text_len) || *value_len != text_len.wrapping_add(2) {
+            return false;
+        }
+        self.out.push(b'{');
+        self.out.extend_from_slice(KEY_VALUE.fields[0].label.as_bytes());
+        put_text(self.out, key);
+        self.out.push(b',');
+        self.out.extend_from_slice(KEY_VALUE.fields[1].label.as_bytes());
+        self.out.push(b'{');
+        self.out.extend_from_slice(ANY_VALUE.fields[0].label.as_bytes());
+        put_text(self.out, text);
+        self.out.extend_from_slice(b"}}");
+        true
     }
 
     /// Ends an object or array, in place of the comma after its last element.
