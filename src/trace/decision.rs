@@ -41,7 +41,7 @@ fn decide(
     request: &RequestHead<'_>,
     told: &mut Option<TraceContext>,
 ) -> Observation {
-    if is_otlp(request.method, request.uri.path()) || !current::is_reachable() {
+    if is_otlp(request.method, || request.uri().path()) || !current::is_reachable() {
         return Observation::Off;
     }
     let mut is_suppressed = false;
@@ -130,7 +130,7 @@ fn new_trace(
 fn asked<'a>(request: &RequestHead<'a>) -> Asked<'a> {
     Asked {
         method: request.method.as_str(),
-        path: request.uri.path(),
+        path: request.uri().path(),
         route: http::route(request),
         is_grpc: Protocol::of(request.method, request.headers) == Protocol::Grpc,
     }
@@ -242,8 +242,10 @@ pub(super) fn unrecorded(trace_context: &TraceContext, remote: Remote) -> Contex
 
 /// Whether a request brings spans. A receiver whose requests were traced would be sent the spans of
 /// receiving spans, for ever, and so would an exporter that sends them through a traced client.
-pub(super) fn is_otlp(method: &Method, path: &str) -> bool {
-    method == Method::POST
-        && (path == "/v1/traces"
-            || path == "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+pub(super) fn is_otlp<'a>(method: &Method, path: impl FnOnce() -> &'a str) -> bool {
+    let is_of_spans = |path| {
+        path == "/v1/traces"
+            || path == "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+    };
+    method == Method::POST && is_of_spans(path())
 }

@@ -18,14 +18,14 @@ use crate::sampling::{grpc_service, has_prefix};
 /// [health checks](no_grpc_health).
 #[must_use]
 pub fn no_health_checks(request: &RequestHead<'_>) -> bool {
-    let path = request.uri.path();
+    let path = request.uri().path();
     no_grpc_health(request) && !HEALTH.iter().any(|prefix| has_prefix(path, prefix))
 }
 
 /// Leaves out the calls of `grpc.health.v1.Health`.
 #[must_use]
 pub fn no_grpc_health(request: &RequestHead<'_>) -> bool {
-    grpc_service(request.uri.path()) != "grpc.health.v1.Health"
+    grpc_service(request.uri().path()) != "grpc.health.v1.Health"
 }
 
 /// Leaves out requests whose path is `prefix` or goes on after it with another segment: `/static`
@@ -34,7 +34,7 @@ pub fn no_path_prefix(
     prefix: impl Into<String>,
 ) -> impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static {
     let prefix = prefix.into();
-    move |request| !has_prefix(request.uri.path(), &prefix)
+    move |request| !has_prefix(request.uri().path(), &prefix)
 }
 
 const HEALTH: [&str; 4] = ["/health", "/healthz", "/livez", "/readyz"];

@@ -8,29 +8,35 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
+    pub(super) target: Target<'a>,
     pub(super) version: Version,
     pub(super) headers: &'a HeaderMap,
     pub(super) extensions: &'a Extensions,
-    /// What `uri` cannot hold.
+    /// What a `Uri` cannot hold.
     pub(super) fragment: Option<&'a str>,
     /// Bytes of the body, where it is known besides its headers.
     pub(super) length: Option<u64>,
 }
 
+/// Where a request goes to.
+#[derive(Clone, Copy)]
+pub(super) enum Target<'a> {
+    /// There.
+    Whole(&'a Uri),
+    /// There, unless the request's extensions know better: a nested axum router is shown only its
+    /// own part of the path. Looked up where it is asked for, which most decisions do not.
+    Shown(&'a Uri),
+}
+
 impl<'a> RequestHead<'a> {
     pub(super) fn incoming<B>(request: &'a Request<B>) -> Self {
-        let uri = request.uri();
-        // A nested axum router is shown only its own part of the path.
-        #[cfg(feature = "axum")]
-        let uri = request.extensions().get::<axum::extract::OriginalUri>().map_or(uri, |uri| uri);
-        Self { uri, ..Self::outgoing(request) }
+        Self { target: Target::Shown(request.uri()), ..Self::outgoing(request) }
     }
 
     pub(super) fn outgoing<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
-            uri: request.uri(),
+            target: Target::Whole(request.uri()),
             version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
@@ -48,7 +54,15 @@ impl<'a> RequestHead<'a> {
     /// The target; of a request to an axum `Router` that is nested in another, the whole one.
     #[must_use]
     pub fn uri(&self) -> &'a Uri {
-        self.uri
+        match self.target {
+            Target::Whole(uri) => uri,
+            #[cfg(feature = "axum")]
+            Target::Shown(uri) => {
+                self.extensions.get::<axum::extract::OriginalUri>().map_or(uri, |whole| whole)
+            }
+            #[cfg(not(feature = "axum"))]
+            Target::Shown(uri) => uri,
+        }
     }
 
     /// The version of HTTP.
@@ -76,7 +90,7 @@ impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
             .field("method", self.method)
-            .field("path", &self.uri.path())
+            .field("path", &self.uri().path())
             .finish_non_exhaustive()
     }
 }

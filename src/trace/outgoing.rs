@@ -65,7 +65,7 @@ impl Outgoing {
         extensions: &Extensions,
         headers: &mut HeaderMap,
     ) -> Option<Self> {
-        if is_otlp(method, path) || current::is_suppressed() {
+        if is_otlp(method, || path) || current::is_suppressed() {
             return None;
         }
         let with_baggage = matches!(settings.role, Role::Client { propagate_baggage: true });

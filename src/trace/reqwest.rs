@@ -13,10 +13,10 @@ use tower_service::Service;
 
 use super::exchange::Exchange;
 use super::future::{ResponseFuture, respond};
+use super::head::{RequestHead, Target};
 use super::layer::{Settings, Side};
 use super::observation::Observation;
 use super::outgoing::Outgoing;
-use super::semconv::RequestHead;
 use super::service::Trace;
 
 pin_project! {
@@ -94,7 +94,7 @@ fn head<'a>(
 ) -> RequestHead<'a> {
     RequestHead {
         method: request.method(),
-        uri,
+        target: Target::Whole(uri),
         version: request.version(),
         headers: request.headers(),
         extensions,

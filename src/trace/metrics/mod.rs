@@ -98,7 +98,7 @@ impl Measured {
                     Side::Server => None,
                     Side::Client => server_address::of(set, request),
                 };
-                let path = request.uri.path();
+                let path = request.uri().path();
                 if capture.is_known_grpc_method(path.strip_prefix('/').unwrap_or(path)) {
                     Subject::Grpc(kit.calls.find(path, address))
                 } else {

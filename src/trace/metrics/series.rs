@@ -65,7 +65,7 @@ impl Default for AllSeries {
 impl AllSeries {
     pub(super) fn served(&self, request: &RequestHead<'_>, capture: &Capture) -> Series {
         // A client may write anything here; what is no scheme of HTTP is taken for its absence.
-        let scheme = match request.uri.scheme_str() {
+        let scheme = match request.uri().scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
             _ => "http",
         };

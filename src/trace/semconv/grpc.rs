@@ -24,7 +24,7 @@ fn call(
     terms: &Terms<'_>,
     forwarded_host: Option<(&str, Option<u16>)>,
 ) {
-    let path = head.uri.path();
+    let path = head.uri().path();
     let method = path.strip_prefix('/').unwrap_or(path);
     let known = terms.capture.is_known_grpc_method(method);
     span.push_str("rpc.system.name", "grpc");
@@ -34,7 +34,7 @@ fn call(
     } else if !method.is_empty() {
         span.push_peer_str("rpc.method", method);
     }
-    let told = server_address::told(head.uri, || server_address::host(head.headers));
+    let told = server_address::told(head.uri(), || server_address::host(head.headers));
     server_address::push(span, terms.server_address, forwarded_host, told);
     metadata(span, head.headers, &terms.capture.request_headers, terms.capture);
     span.set_name(&[if method.is_empty() || !known { "grpc" } else { method }]);

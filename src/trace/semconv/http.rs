@@ -12,18 +12,19 @@ use crate::trace::peer::Origin;
 
 /// Writes the attributes that a request's head gives, and the name.
 pub(in crate::trace) fn start(span: &mut SpanBuffer, head: &RequestHead<'_>, terms: &Terms<'_>) {
+    let uri = head.uri();
     let origin = Origin::of(head, terms.trusted_proxies);
     let name = push_method(span, head, terms.capture);
-    span.push_peer_str("url.path", head.uri.path());
+    span.push_peer_str("url.path", uri.path());
     // A request that names no scheme came straight to this server, over a transport that the
     // layer cannot see.
-    let scheme = origin.forwarded.scheme.or_else(|| head.uri.scheme_str()).unwrap_or("http");
+    let scheme = origin.forwarded.scheme.or_else(|| uri.scheme_str()).unwrap_or("http");
     span.push_peer_str("url.scheme", scheme);
-    if let Some(query) = head.uri.query() {
+    if let Some(query) = uri.query() {
         span.push_peer_str("url.query", &terms.capture.redact(query));
     }
     let [host, agent] = glance::get_each(head.headers, [&header::HOST, &header::USER_AGENT]);
-    let told = server_address::told(head.uri, || host);
+    let told = server_address::told(uri, || host);
     server_address::push(span, terms.server_address, origin.forwarded.host, told);
     origin.push_client(span);
     origin.push_peer(span);

@@ -112,7 +112,7 @@ pub(in crate::trace) fn of<'a>(
     head: &super::RequestHead<'a>,
 ) -> Option<(&'a str, Option<u16>)> {
     set.map(ServerAddress::as_parts)
-        .or_else(|| split_authority(text(told(head.uri, || host(head.headers))?)?))
+        .or_else(|| split_authority(text(told(head.uri(), || host(head.headers))?)?))
 }
 
 /// Writes the address that was set, or what proxies tell, or what the request says.

@@ -74,7 +74,7 @@ struct Whom<'a> {
 impl<'a> Whom<'a> {
     /// What the request says goes before what the user of the layer has set.
     fn of(head: &RequestHead<'a>, set: Option<&'a ServerAddress>) -> Self {
-        let authority = server_address::authority(head.uri, head.headers);
+        let authority = server_address::authority(head.uri(), head.headers);
         let asked_for = authority.and_then(split_host_port);
         let set_host = set.filter(|set| set.is_host());
         let host = asked_for.or_else(|| set_host.map(ServerAddress::as_parts));
@@ -82,7 +82,7 @@ impl<'a> Whom<'a> {
         // is for is the best there is to know.
         let port = host.and_then(|(_, port)| port);
         let assumed = if port == Some(443) { "https" } else { "http" };
-        let scheme = head.uri.scheme_str().unwrap_or(assumed);
+        let scheme = head.uri().scheme_str().unwrap_or(assumed);
         let default = if scheme == "https" || scheme == "wss" { 443 } else { 80 };
         let authority = match (authority, set_host) {
             (Some(authority), _) => Cow::Borrowed(authority),
@@ -103,7 +103,7 @@ impl<'a> Whom<'a> {
 
 /// The whole URL, without secrets.
 fn url(head: &RequestHead<'_>, whom: &Whom<'_>, capture: &Capture) -> String {
-    let uri = head.uri;
+    let uri = head.uri();
     let mut url = String::with_capacity(64);
     let is_authority_form = uri.scheme().is_none() && uri.authority().is_some();
     if !is_authority_form && !whom.authority.is_empty() {
