@@ -41,8 +41,9 @@ use tower_otlp::forward::HttpForwarder;
 use tower_otlp::{ForwardLimits, Identity, QueueConfig, TracingService, TracingServiceConfig};
 
 fn main() {
-    // Cargo says so when it only checks that benches build and run.
-    let rounds = if std::env::args().any(|argument| argument == "--test") { 1 } else { ROUNDS };
+    let asked = |what| std::env::args().any(|argument| argument == what);
+    // Cargo may only check that benches build and run.
+    let rounds = if asked("--bench") && !asked("--test") { ROUNDS } else { 1 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let collector = collector::start();
     runtime.expect("a runtime").block_on(compare(rounds, collector));

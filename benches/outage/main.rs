@@ -29,8 +29,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower_otlp::{QueueConfig, TraceLayer, TracingService, TracingServiceConfig};
 
 fn main() {
-    // Cargo says so when it only checks that benches build and run.
-    let rounds = if std::env::args().any(|argument| argument == "--test") { 1 } else { ROUNDS };
+    let asked = |what| std::env::args().any(|argument| argument == what);
+    // Cargo may only check that benches build and run.
+    let rounds = if asked("--bench") && !asked("--test") { ROUNDS } else { 1 };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let collectors = [collector::start(), collector::start()];
