@@ -64,6 +64,7 @@ pub(super) fn grpc(effort: Effort) {
     for mode in MODES {
         rows.extend(
             [
+                Subject::Ours(Variation::Lean),
                 Subject::Ours(Variation::AsItComes),
                 Subject::FastraceTonic,
                 Subject::InstrumentationTowerTraces,
