@@ -297,7 +297,7 @@ const SHAPES: [Shape; 4] = [
 ];
 const ROUNDS: usize = 31;
 /// Of a round.
-const REQUESTS: usize = 200;
+const REQUESTS: usize = 120;
 const REQUEST_SPANS: usize = 512;
 /// Requests between two flushes. They have to find room.
 const IN_QUEUE: usize = 40;

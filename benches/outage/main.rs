@@ -130,7 +130,7 @@ fn median(ratios: &mut [f64]) -> f64 {
     ratios[ratios.len() / 2]
 }
 
-const ROUNDS: usize = 31;
+const ROUNDS: usize = 21;
 /// Of a round.
 const REQUESTS: usize = 4_000;
 /// More than the queue of the dead takes.

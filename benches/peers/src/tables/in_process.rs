@@ -191,5 +191,5 @@ fn word(around: Around, mode: Mode) -> &'static str {
 const MODES: [Mode; 3] = [Mode::Unsampled, Mode::Sampled, Mode::Forced];
 const PASSES: usize = 3;
 /// Of blocks, in each pass.
-const PAIRS: u64 = 60;
+const PAIRS: u64 = 50;
 const COUNTED_REQUESTS: u64 = 1000;
