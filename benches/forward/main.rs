@@ -41,8 +41,9 @@ use tower_otlp::forward::HttpForwarder;
 use tower_otlp::{ForwardLimits, Identity, QueueConfig, TracingService, TracingServiceConfig};
 
 fn main() {
-    // Cargo says so when it only checks that benches build and run.
-    let rounds = if std::env::args().any(|argument| argument == "--test") { 1 } else { ROUNDS };
+    let asked = |what| std::env::args().any(|argument| argument == what);
+    // Cargo may only check that benches build and run.
+    let rounds = if asked("--bench") && !asked("--test") { ROUNDS } else { 1 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let collector = collector::start();
     runtime.expect("a runtime").block_on(compare(rounds, collector));
@@ -296,7 +297,7 @@ const SHAPES: [Shape; 4] = [
 ];
 const ROUNDS: usize = 31;
 /// Of a round.
-const REQUESTS: usize = 200;
+const REQUESTS: usize = 120;
 const REQUEST_SPANS: usize = 512;
 /// Requests between two flushes. They have to find room.
 const IN_QUEUE: usize = 40;

@@ -1,11 +1,10 @@
-//! What the layer adds to one request of an axum route, in time and in allocations.
+//! Whether a change makes a request of an axum route slower: criterion compares with the last run.
 //!
 //!     cargo bench --bench overhead
 //!
-//! Each row is a whole request: made, routed, answered, body drained. Read the differences to
-//! `bare`, and the ratios; nanoseconds are the machine's. `nothing` is a layer that does nothing,
-//! as a measure of what axum itself takes for any layer. With `--features metrics` there are rows
-//! for requests that are measured, too, with the OpenTelemetry SDK and with nothing behind.
+//! Each row is a whole request: made, routed, answered, body drained. `nothing` is a layer that does
+//! nothing, as a measure of what axum itself takes for any layer. What each part takes, and what
+//! others take, is in the tables of `cargo bench --bench tables`.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
@@ -51,11 +50,7 @@ fn overhead(criterion: &mut Criterion) {
 
     let route = || Router::new().route("/users/{id}", get(user));
     let traced = |tracing: &TracingService| route().layer(TraceLayer::server(tracing));
-    #[cfg_attr(
-        not(feature = "metrics"),
-        expect(unused_mut, reason = "there are more rows with it")
-    )]
-    let mut rows = vec![
+    let rows = [
         Row { name: "bare", app: route(), traceparent: None },
         Row { name: "bare, with traceparent", app: route(), traceparent: Some(SAMPLED) },
         Row { name: "nothing", app: route().layer(nothing::Layer), traceparent: None },
@@ -64,19 +59,6 @@ fn overhead(criterion: &mut Criterion) {
         Row { name: "sampled", app: traced(&always), traceparent: None },
         Row { name: "forced by the parent", app: traced(&never), traceparent: Some(SAMPLED) },
     ];
-    #[cfg(feature = "metrics")]
-    {
-        let meters = meters();
-        let measured = |tracing| route().layer(TraceLayer::server(tracing).metrics(&meters));
-        let nobody = opentelemetry::metrics::NoopMeterProvider::new();
-        let by_nobody = route().layer(TraceLayer::server(&off).metrics(&nobody));
-        rows.extend([
-            Row { name: "off, measured by nobody", app: by_nobody, traceparent: None },
-            Row { name: "off, measured", app: measured(&off), traceparent: None },
-            Row { name: "unsampled, measured", app: measured(&never), traceparent: None },
-            Row { name: "sampled, measured", app: measured(&always), traceparent: None },
-        ]);
-    }
 
     println!("{:<24} {:>12} {:>12}", "a request", "allocations", "bytes");
     for row in &rows {
@@ -115,21 +97,16 @@ fn request(row: &Row) -> usize {
     body.expect("a whole body").to_bytes().len()
 }
 
-/// Meters of the SDK, whose exporter keeps what it gets.
-#[cfg(feature = "metrics")]
-fn meters() -> opentelemetry_sdk::metrics::SdkMeterProvider {
-    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
-    let reader = PeriodicReader::builder(InMemoryMetricExporter::default()).build();
-    SdkMeterProvider::builder().with_reader(reader).build()
-}
-
 async fn user(Path(id): Path<u64>) -> String {
     format!("user {id}")
 }
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(3));
+    config = Criterion::default()
+        .sample_size(50)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(1));
     targets = overhead
 }
 criterion_main!(benches);

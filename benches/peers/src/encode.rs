@@ -23,7 +23,7 @@ use crate::{allocations, exporters, machine, spans};
 /// Ours is `on_end` of the span processor: the span is encoded and put into the queue. That it is
 /// dropped, too, is measured alone and taken off. The other is what the gRPC exporter does to a
 /// batch before it is sent: cloned, made into messages, encoded.
-pub(crate) fn run(sink: SocketAddr) {
+pub(crate) fn run(sink: SocketAddr, rounds: usize) {
     let batch = batch();
     let url = format!("grpc://{sink}").parse().expect("a URL");
     let tracing = TracingServiceConfig::new(url).start("peers").expect("a thread");
@@ -44,7 +44,7 @@ pub(crate) fn run(sink: SocketAddr) {
     let our_allocations = per_span(allocations::of(|| ours(copy)));
     let their_allocations = per_span(allocations::of(|| theirs(&batch)));
     let (mut our_times, mut their_times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let [copy, dropped] = [batch.clone(), batch.clone()];
         let began = machine::of_thread();
         ours(copy);
@@ -65,7 +65,7 @@ pub(crate) fn run(sink: SocketAddr) {
     let ratio = median(&mut ratios);
     println!("{ours} {our_allocations} {theirs} {their_allocations} {ratio}");
     let stats = tracing.shutdown_blocking(DEADLINE);
-    assert_eq!(stats.delivered, ((ROUNDS + 2) * BATCH) as u64, "not the times of spans: {stats}");
+    assert_eq!(stats.delivered, ((rounds + 2) * BATCH) as u64, "not the times of spans: {stats}");
 }
 
 fn batch() -> Vec<SpanData> {
@@ -88,7 +88,6 @@ impl SpanExporter for Kept {
 
 /// The SDK's.
 const BATCH: usize = 512;
-const ROUNDS: usize = 400;
 /// Rounds between two flushes. Their spans have to find room.
 const ROUNDS_IN_QUEUE: usize = 4;
 const DEADLINE: Duration = Duration::from_secs(20);

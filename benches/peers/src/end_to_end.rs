@@ -12,16 +12,19 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use crate::around::route;
 use crate::exporters::To;
 use crate::machine::{self, Cpu};
-use crate::rows::{Mode, Served, Subject};
+use crate::setup::Tracing;
+use crate::subject::{Mode, Subject};
 
 /// Serves the route, and prints the address. Each line that comes is answered with the CPU time of
 /// this process so far. When no more come it exports what waits, and prints the CPU time and the
 /// number of exported spans.
 pub(crate) fn serve(subject: Subject, mode: Mode, sink: SocketAddr) {
     machine::stay_on(Cpu::First);
-    let served = Served::start(subject, mode, sink, To::Grpc(sink));
+    let tracing = Tracing::start(subject, mode, sink, To::Grpc(sink));
+    let app = route::layered(subject, mode, &tracing);
     let runtime = runtime();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     println!("{}", listener.local_addr().expect("an address"));
@@ -30,7 +33,6 @@ pub(crate) fn serve(subject: Subject, mode: Mode, sink: SocketAddr) {
         io::stdin().lines().for_each(|_| println!("{}", machine::of_process()));
         let _ = end.send(());
     });
-    let app = served.app.clone();
     let serving = async {
         tokio::select! {
             served = axum::serve(listener, app) => served.expect("a server that goes on"),
@@ -39,7 +41,7 @@ pub(crate) fn serve(subject: Subject, mode: Mode, sink: SocketAddr) {
     };
     runtime.block_on(serving);
     drop(runtime);
-    let exported = served.finish();
+    let exported = tracing.finish();
     println!("{} {exported}", machine::of_process());
 }
 

@@ -16,15 +16,16 @@ use crate::machine;
 use crate::pipeline::{self, Transport, request};
 use crate::request::median;
 
-/// Prints what tracing adds to a request, in nanoseconds, where so many are in flight at once.
-pub(crate) fn in_flight(requests: usize, sink: SocketAddr) {
+/// Prints what tracing adds to a request, in nanoseconds, where so many are in flight at once: the
+/// median of so many rounds.
+pub(crate) fn in_flight(requests: usize, sink: SocketAddr, rounds: usize) {
     let tracing = pipeline::start(Transport::Grpc, sink, "".as_ref());
     let mut traced = TraceLayer::server(&tracing).layer(service_fn(wait_once));
     let mut bare = service_fn(wait_once);
     serve(&mut traced, requests);
     serve(&mut bare, requests);
     let mut added = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let began = machine::of_thread();
         serve(&mut bare, requests);
         let between = machine::of_thread();
@@ -38,7 +39,7 @@ pub(crate) fn in_flight(requests: usize, sink: SocketAddr) {
     let stats = tracing.shutdown_blocking(DEADLINE);
     assert_eq!(
         stats.delivered,
-        ((ROUNDS + 1) * REQUESTS) as u64,
+        ((rounds + 1) * REQUESTS) as u64,
         "not the times of spans: {stats}"
     );
 }
@@ -80,15 +81,15 @@ impl Future for Waiting {
 }
 
 /// Prints how many times the spans of one thread two threads make in the same CPU time each: when
-/// all are sampled, and when none is.
-pub(crate) fn threads(sink: SocketAddr) {
+/// all are sampled, and when none is. They do it for this time, in each of a few rounds.
+pub(crate) fn threads(sink: SocketAddr, time: Duration) {
     let of = |rate| {
         let mut ratios: Vec<_> = (0..THREAD_ROUNDS)
             .map(|_| {
                 let tracing = tracing(rate, sink);
-                let [one] = speeds(&tracing);
+                let [one] = speeds(&tracing, time);
                 let _ = tracing.flush_blocking(DEADLINE);
-                let two: [f64; 2] = speeds(&tracing);
+                let two: [f64; 2] = speeds(&tracing, time);
                 let stats = tracing.shutdown_blocking(DEADLINE);
                 assert_eq!(stats.delivered, stats.accepted, "not the times of spans: {stats}");
                 two.iter().sum::<f64>() / one
@@ -107,10 +108,10 @@ fn tracing(rate: u32, sink: SocketAddr) -> TracingService {
 }
 
 /// Spans per second of CPU time of so many threads.
-fn speeds<const THREADS: usize>(tracing: &TracingService) -> [f64; THREADS] {
+fn speeds<const THREADS: usize>(tracing: &TracingService, time: Duration) -> [f64; THREADS] {
     std::thread::scope(|scope| {
         let threads =
-            [(); THREADS].map(|()| scope.spawn(|| pipeline::through_layer(tracing, THREAD_TIME)));
+            [(); THREADS].map(|()| scope.spawn(|| pipeline::through_layer(tracing, time)));
         threads.map(|thread| {
             let (made, nanoseconds) = thread.join().expect("no panic");
             made as f64 * 1e9 / nanoseconds
@@ -118,13 +119,13 @@ fn speeds<const THREADS: usize>(tracing: &TracingService) -> [f64; THREADS] {
     })
 }
 
-/// Offers 500,000 spans a second for ten seconds to a sink that takes them, or as many as this
+/// Offers 500,000 spans a second for this time to a sink that takes them, or as many as this
 /// machine makes, and prints how many were made, exported and lost.
-pub(crate) fn offered(sink: SocketAddr) {
+pub(crate) fn offered(sink: SocketAddr, time: Duration) {
     let tracing = pipeline::start(Transport::Grpc, sink, "".as_ref());
     let began = Instant::now();
     let mut made = 0;
-    while began.elapsed() < OFFERING {
+    while began.elapsed() < time {
         let due = (began.elapsed().as_secs_f64() * PER_SECOND) as u64;
         // Not too many at once: the time is looked at in between.
         let now = (due - made).min(PER_SECOND as u64 / 100);
@@ -138,9 +139,6 @@ pub(crate) fn offered(sink: SocketAddr) {
 
 /// Of a round.
 const REQUESTS: usize = 10_000;
-const ROUNDS: usize = 31;
 const THREAD_ROUNDS: usize = 5;
-const THREAD_TIME: Duration = Duration::from_millis(300);
-const OFFERING: Duration = Duration::from_secs(10);
 const PER_SECOND: f64 = 500_000.0;
 const DEADLINE: Duration = Duration::from_secs(20);
