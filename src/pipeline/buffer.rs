@@ -8,18 +8,22 @@
 
 #[cfg(any(feature = "forward", test))]
 mod forward;
+mod spare;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 
+use bytes::Bytes;
+
 #[cfg(any(feature = "forward", test))]
 pub(crate) use self::forward::Refused;
+use self::spare::{Spare, is_tight};
 use super::batch::Chunk;
 use super::ledger::{Claim, Ledger, Offered, Stats};
 use super::options::WhenFull;
 use super::scope::Scope;
-use super::sync::{AtomicU64, Mutex, MutexGuard, Notify, thread_index, threads};
+use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Notify, thread_index, threads};
 use super::worker::is_exporter;
 use crate::record::clock::Clock;
 use crate::record::wire;
@@ -54,8 +58,12 @@ impl Default for BufferLimits {
 pub(crate) struct Intake {
     shards: Box<[Mutex<Shard>]>,
     sealed: Mutex<Vec<Chunk>>,
-    /// Told when a chunk is sealed, or room must be made.
+    /// Told when a chunk is sealed, or room must be made, or when one is begun that is waited for.
     wake: Notify,
+    /// Whether the worker waits for a chunk to be begun.
+    dozing: AtomicBool,
+    /// Locked last: no other lock is taken under it.
+    spare: Mutex<Spare>,
     ledger: Arc<Ledger>,
     /// Requests that were not recorded although their callers wanted it.
     not_forced: AtomicU64,
@@ -85,6 +93,8 @@ impl Intake {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             sealed: Mutex::default(),
             wake: Notify::new(),
+            dozing: AtomicBool::new(false),
+            spare: Mutex::new(Spare::new(most_spare(limits))),
             ledger: Arc::new(Ledger::new(limits.total_bytes)),
             not_forced: AtomicU64::new(0),
             limits,
@@ -134,13 +144,13 @@ impl Intake {
             return;
         }
 
-        let mut index = shard.chunk(scope, &self.ledger);
+        let mut index = shard.chunk(scope, self);
         // Sealed before it would grow past its size, so that its buffer never does.
         if !shard.open[index].bytes.is_empty()
             && shard.open[index].bytes.len() + needed > self.limits.chunk_bytes
         {
             self.seal(shard.take_full(index, self.limits));
-            index = shard.chunk(scope, &self.ledger);
+            index = shard.chunk(scope, self);
         }
         let chunk = &mut shard.open[index];
         wire::put_len(&mut chunk.bytes, SPANS, span.len());
@@ -171,6 +181,32 @@ impl Intake {
     /// The chunks that have been sealed since the last call.
     pub(super) fn take_sealed(&self) -> Vec<Chunk> {
         std::mem::take(&mut *lock(&self.sealed))
+    }
+
+    /// Takes the buffer of a chunk that has gone out, if nobody has part of it any more.
+    pub(super) fn recycle(&self, bytes: Bytes) {
+        if let Ok(bytes) = bytes.try_into_mut()
+            && bytes.capacity() <= self.limits.chunk_bytes
+        {
+            lock(&self.spare).put(bytes.into());
+        }
+    }
+
+    /// Lets go of the memory that has not been needed since the last call.
+    pub(super) fn tidy(&self) {
+        lock(&self.spare).tidy();
+    }
+
+    /// Whether nothing waits that is not sealed. Then [`sealed`](Self::sealed) returns as soon as
+    /// something does.
+    pub(super) fn doze(&self) -> bool {
+        // Before the locks: who begins a chunk after one was looked at finds it said.
+        self.dozing.store(true, Ordering::Relaxed);
+        let is_idle = self.shards.iter().all(|shard| lock(shard).open.is_empty());
+        if !is_idle {
+            self.dozing.store(false, Ordering::Relaxed);
+        }
+        is_idle
     }
 
     /// Waits until a chunk has been sealed since the last call returned, or room must be made.
@@ -220,7 +256,9 @@ impl Intake {
     fn seal(&self, mut chunk: Chunk) {
         // Chunks may wait long when the backend is down; the budget counts their bytes, not what
         // their buffers could hold.
-        chunk.bytes.shrink_to_fit();
+        if !is_tight(&chunk.bytes) {
+            chunk.bytes.shrink_to_fit();
+        }
         lock(&self.sealed).push(chunk);
         self.wake.notify_one();
     }
@@ -254,12 +292,16 @@ impl Shard {
     }
 
     /// The open chunk of this scope. There are as many as scopes in use: a handful.
-    fn chunk(&mut self, scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> usize {
+    fn chunk(&mut self, scope: &Arc<Scope>, intake: &Intake) -> usize {
         let known = self.open.iter().position(|chunk| Arc::ptr_eq(&chunk.scope, scope));
         known.unwrap_or_else(|| {
             let full = self.full.take_if(|(full, _)| full.as_ptr() == Arc::as_ptr(scope));
-            let capacity = full.map_or(0, |(_, bytes)| bytes);
-            self.open.push(Chunk::new(scope, ledger, capacity));
+            let bytes = full.map_or_else(Vec::new, |(_, bytes)| lock(&intake.spare).take(bytes));
+            self.open.push(Chunk::new(scope, &intake.ledger, bytes));
+            if intake.dozing.load(Ordering::Relaxed) && intake.dozing.swap(false, Ordering::Relaxed)
+            {
+                intake.wake.notify_one();
+            }
             self.open.len() - 1
         })
     }
@@ -274,12 +316,8 @@ impl Shard {
 }
 
 impl Chunk {
-    fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>, capacity: usize) -> Self {
-        Self {
-            scope: Arc::clone(scope),
-            bytes: Vec::with_capacity(capacity),
-            claim: Claim::new(Arc::clone(ledger)),
-        }
+    fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>, bytes: Vec<u8>) -> Self {
+        Self { scope: Arc::clone(scope), bytes, claim: Claim::new(Arc::clone(ledger)) }
     }
 }
 
@@ -288,7 +326,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Together they take no more than a sixteenth of what spans may take.
+fn most_spare(limits: BufferLimits) -> usize {
+    (limits.total_bytes / 16 / limits.chunk_bytes.max(1)).min(MAX_SPARE)
+}
+
 const MAX_SHARDS: usize = 16;
+/// Buffers that are kept for later.
+const MAX_SPARE: usize = 8;
 /// Bytes of the budget that a shard takes at once.
 const CREDIT: usize = 16 << 10;
 /// Field of an OTLP `ScopeSpans`.

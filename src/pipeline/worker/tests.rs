@@ -10,7 +10,7 @@ mod split;
 
 use std::collections::VecDeque;
 
-use bench::{Answer, drive};
+use bench::{Answer, drive, drive_with};
 
 use super::super::ledger::{Dropped, Stats};
 use super::*;
@@ -30,6 +30,29 @@ async fn a_span_goes_out_within_a_second_without_being_asked_for() {
         assert!(bench.is_idle(), "nothing is sent when there is nothing to send");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_nothing_comes_to_wakes_once_a_second_however_soon_spans_are_to_go_out() {
+    for max_delay in [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(3)] {
+        let options = PipelineOptions { max_delay, ..PipelineOptions::default() };
+        drive_with(options, 8, None, async |mut bench| {
+            for _ in 0..2 {
+                // It was busy until now.
+                bench.end_spans(1);
+                let start = Instant::now();
+                bench.export().await.answer(Answer::DELIVERED);
+                assert_eq!(start.elapsed(), max_delay, "not before others could have come");
+                bench.pass(Duration::from_millis(1)).await;
+
+                let before = bench.turns();
+                bench.pass(Duration::from_secs(60)).await;
+                let turns = bench.turns() - before;
+                assert!((60..=62).contains(&turns), "{turns} with {max_delay:?}");
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
