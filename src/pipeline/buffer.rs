@@ -38,6 +38,10 @@ pub(crate) struct BufferLimits {
     pub(crate) chunk_bytes: usize,
     /// Spans at which a chunk is sealed.
     pub(crate) chunk_spans: u64,
+    /// Bytes of full chunks for which it is worth to make a request at once.
+    pub(crate) request_bytes: usize,
+    /// Spans of full chunks for which it is.
+    pub(crate) request_spans: u64,
     /// Bytes of the largest span that is taken.
     pub(crate) span_bytes: usize,
 }
@@ -49,6 +53,8 @@ impl Default for BufferLimits {
             when_full: WhenFull::default(),
             chunk_bytes: 256 << 10,
             chunk_spans: 512,
+            request_bytes: 1 << 20,
+            request_spans: 2048,
             span_bytes: (4 << 20) - (64 << 10),
         }
     }
@@ -57,8 +63,9 @@ impl Default for BufferLimits {
 /// The way into the pipeline, shared by everyone who ends spans.
 pub(crate) struct Intake {
     shards: Box<[Mutex<Shard>]>,
-    sealed: Mutex<Vec<Chunk>>,
-    /// Told when a chunk is sealed, or room must be made, or when one is begun that is waited for.
+    sealed: Mutex<Sealed>,
+    /// Told when enough is sealed, or room must be made, or when a chunk is begun that is waited
+    /// for.
     wake: Notify,
     /// Whether the worker waits for a chunk to be begun.
     dozing: AtomicBool,
@@ -69,6 +76,14 @@ pub(crate) struct Intake {
     not_forced: AtomicU64,
     limits: BufferLimits,
     clock: Clock,
+}
+
+/// What the worker has not taken yet.
+#[derive(Debug, Default)]
+struct Sealed {
+    chunks: Vec<Chunk>,
+    spans: u64,
+    bytes: usize,
 }
 
 // A shard alone on its cache lines: neighbours in one line would slow each other down.
@@ -149,7 +164,7 @@ impl Intake {
         if !shard.open[index].bytes.is_empty()
             && shard.open[index].bytes.len() + needed > self.limits.chunk_bytes
         {
-            self.seal(shard.take_full(index, self.limits));
+            self.seal_full(shard.take_full(index, self.limits));
             index = shard.chunk(scope, self);
         }
         let chunk = &mut shard.open[index];
@@ -157,7 +172,7 @@ impl Intake {
         chunk.bytes.extend_from_slice(span);
         chunk.claim.add(needed);
         if chunk.claim.spans() >= self.limits.chunk_spans {
-            self.seal(shard.take_full(index, self.limits));
+            self.seal_full(shard.take_full(index, self.limits));
         }
     }
 
@@ -180,7 +195,7 @@ impl Intake {
 
     /// The chunks that have been sealed since the last call.
     pub(super) fn take_sealed(&self) -> Vec<Chunk> {
-        std::mem::take(&mut *lock(&self.sealed))
+        std::mem::take(&mut *lock(&self.sealed)).chunks
     }
 
     /// Takes the buffer of a chunk that has gone out, if nobody has part of it any more.
@@ -209,7 +224,9 @@ impl Intake {
         is_idle
     }
 
-    /// Waits until a chunk has been sealed since the last call returned, or room must be made.
+    /// Waits until something has happened since the last call returned: a chunk was sealed ahead of
+    /// its time, or full ones make a request, or a chunk was begun after a [`doze`](Self::doze), or
+    /// room must be made.
     pub(super) async fn sealed(&self) {
         self.wake.notified().await;
     }
@@ -253,14 +270,32 @@ impl Intake {
         }
     }
 
-    fn seal(&self, mut chunk: Chunk) {
+    fn seal(&self, chunk: Chunk) {
+        self.put_sealed(chunk);
+        self.wake.notify_one();
+    }
+
+    /// Seals a chunk that waits no longer than others of its time, but for a request with others:
+    /// each costs the worker and the peer more than the spans of a chunk do.
+    fn seal_full(&self, chunk: Chunk) {
+        let (spans, bytes) = self.put_sealed(chunk);
+        if spans >= self.limits.request_spans || bytes >= self.limits.request_bytes {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Returns how many spans are sealed now, and their bytes.
+    fn put_sealed(&self, mut chunk: Chunk) -> (u64, usize) {
         // Chunks may wait long when the backend is down; the budget counts their bytes, not what
         // their buffers could hold.
         if !is_tight(&chunk.bytes) {
             chunk.bytes.shrink_to_fit();
         }
-        lock(&self.sealed).push(chunk);
-        self.wake.notify_one();
+        let mut sealed = lock(&self.sealed);
+        sealed.spans += chunk.claim.spans();
+        sealed.bytes += chunk.bytes.len();
+        sealed.chunks.push(chunk);
+        (sealed.spans, sealed.bytes)
     }
 
     fn shard(&self) -> MutexGuard<'_, Shard> {

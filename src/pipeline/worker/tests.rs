@@ -10,8 +10,9 @@ mod split;
 
 use std::collections::VecDeque;
 
-use bench::{Answer, drive, drive_with};
+use bench::{Answer, drive, drive_with, drive_with_requests};
 
+use super::super::batch::BatchLimits;
 use super::super::ledger::{Dropped, Stats};
 use super::*;
 
@@ -56,18 +57,37 @@ async fn one_that_nothing_comes_to_wakes_once_a_second_however_soon_spans_are_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_chunk_goes_out_at_once() {
-    drive(8, async |mut bench| {
-        bench.pass(Duration::from_millis(1)).await;
-        bench.end_spans(511);
-        bench.pass(Duration::from_millis(500)).await;
-        assert!(bench.is_idle(), "one is missing");
-        let start = Instant::now();
-        bench.end_spans(1);
-        assert_eq!(bench.export().await.spans, 512);
-        assert_eq!(start.elapsed(), Duration::ZERO);
-    })
-    .await;
+async fn full_chunks_go_out_at_once_where_they_make_a_request_and_together_otherwise() {
+    let batch = |spans| BatchLimits { spans, ..BatchLimits::default() };
+    let options = |batch| PipelineOptions { batch, ..PipelineOptions::default() };
+    let small = PipelineOptions { max_bytes: 64 << 10, ..PipelineOptions::default() };
+    let rows = [
+        (options(batch(4096)), 2048, "four chunks"),
+        (options(batch(1000)), 1024, "as many as one may have, and no chunk in parts"),
+        (options(batch(512)), 512, "a chunk"),
+        (small, 1024, "an eighth of what may wait"),
+    ];
+    for (options, enough, why) in rows {
+        drive_with_requests(options, async |mut bench| {
+            let start = Instant::now();
+            for (last, expected) in [(1, Duration::from_millis(500)), (0, Duration::from_secs(3))] {
+                // The worker is awake.
+                bench.end_spans(1);
+                bench.pass(Duration::ZERO).await;
+                bench.end_spans(enough - 2);
+                bench.pass(Duration::from_millis(500)).await;
+                assert!(bench.is_idle(), "one is missing: {why}");
+                bench.end_spans(last);
+                let mut left = enough - 1 + last;
+                while left > 0 {
+                    left -= usize::try_from(bench.export().await.spans).unwrap();
+                }
+                assert_eq!(start.elapsed(), expected, "with {last} more: {why}");
+                bench.pass(Duration::from_millis(1500)).await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,7 +48,23 @@ pub(super) async fn drive_with<T>(
 ) -> T {
     // Chunks of small spans are merged, and one of a large span goes out alone.
     let batch = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
-    let options = PipelineOptions { batch, ..options };
+    drive_as(PipelineOptions { batch, ..options }, concurrency, hold, test).await
+}
+
+/// The same, with these options, and requests as they say.
+pub(super) async fn drive_with_requests<T>(
+    options: PipelineOptions,
+    test: impl AsyncFnOnce(Bench) -> T,
+) -> T {
+    drive_as(options, 8, None, test).await
+}
+
+async fn drive_as<T>(
+    options: PipelineOptions,
+    concurrency: usize,
+    hold: Option<Duration>,
+    test: impl AsyncFnOnce(Bench) -> T,
+) -> T {
     let intake = Arc::new(Intake::new(options.buffer()));
     let (calls, exports) = mpsc::unbounded_channel();
     let (commands, inbox) = mpsc::unbounded_channel();
