@@ -220,6 +220,7 @@ fn the_oldest_make_room_when_it_runs_short() {
             total_bytes: 2 * LEN,
             when_full: WhenFull::DropOldest,
             chunk_spans: 1,
+            request_spans: 1,
             ..limits()
         });
         let pushers = [0, 1].map(|shard| {
@@ -259,7 +260,8 @@ fn the_oldest_make_room_when_it_runs_short() {
 #[test]
 fn no_sealed_chunk_is_left_without_a_word_to_the_worker() {
     explore(|| {
-        let pipeline = Model::new(BufferLimits { chunk_spans: 1, ..limits() });
+        let limits = BufferLimits { chunk_spans: 1, request_spans: 1, ..limits() };
+        let pipeline = Model::new(limits);
         let pushers = [0, 1].map(|shard| pipeline.spawn(shard, |model| model.push()));
         let mut taken = 0;
         if pipeline.is_woken() {

@@ -60,12 +60,12 @@ async fn one_that_nothing_comes_to_wakes_once_a_second_however_soon_spans_are_to
 async fn full_chunks_go_out_at_once_where_they_make_a_request_and_together_otherwise() {
     let batch = |spans| BatchLimits { spans, ..BatchLimits::default() };
     let options = |batch| PipelineOptions { batch, ..PipelineOptions::default() };
-    let small = PipelineOptions { max_bytes: 64 << 10, ..PipelineOptions::default() };
+    let small = PipelineOptions { max_bytes: 128 << 10, ..PipelineOptions::default() };
     let rows = [
         (options(batch(4096)), 2048, "four chunks"),
         (options(batch(1000)), 1024, "as many as one may have, and no chunk in parts"),
         (options(batch(512)), 512, "a chunk"),
-        (small, 1024, "an eighth of what may wait"),
+        (small, 1024, "a sixteenth of what may wait"),
     ];
     for (options, enough, why) in rows {
         drive_with_requests(options, async |mut bench| {
