@@ -235,9 +235,14 @@ impl Batch {
         })
     }
 
+    /// Its spans, chunk by chunk.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = Part> {
+        self.parts.into_iter()
+    }
+
     /// The claims of all its spans.
     pub(super) fn into_claims(self) -> impl Iterator<Item = Claim> {
-        self.parts.into_iter().map(|part| part.claim)
+        self.into_parts().map(|part| part.claim)
     }
 
     /// Everything of a request that stands before `len` bytes of spans. Nothing where they are of

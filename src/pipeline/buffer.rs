@@ -8,18 +8,22 @@
 
 #[cfg(any(feature = "forward", test))]
 mod forward;
+mod spare;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 
+use bytes::Bytes;
+
 #[cfg(any(feature = "forward", test))]
 pub(crate) use self::forward::Refused;
+use self::spare::{Spare, is_tight};
 use super::batch::Chunk;
 use super::ledger::{Claim, Ledger, Offered, Stats};
 use super::options::WhenFull;
 use super::scope::Scope;
-use super::sync::{AtomicU64, Mutex, MutexGuard, Notify, thread_index, threads};
+use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Notify, thread_index, threads};
 use super::worker::is_exporter;
 use crate::record::clock::Clock;
 use crate::record::wire;
@@ -34,6 +38,10 @@ pub(crate) struct BufferLimits {
     pub(crate) chunk_bytes: usize,
     /// Spans at which a chunk is sealed.
     pub(crate) chunk_spans: u64,
+    /// Bytes of full chunks for which it is worth to make a request at once.
+    pub(crate) request_bytes: usize,
+    /// Spans of full chunks for which it is.
+    pub(crate) request_spans: u64,
     /// Bytes of the largest span that is taken.
     pub(crate) span_bytes: usize,
 }
@@ -45,6 +53,8 @@ impl Default for BufferLimits {
             when_full: WhenFull::default(),
             chunk_bytes: 256 << 10,
             chunk_spans: 512,
+            request_bytes: 1 << 20,
+            request_spans: 2048,
             span_bytes: (4 << 20) - (64 << 10),
         }
     }
@@ -53,14 +63,27 @@ impl Default for BufferLimits {
 /// The way into the pipeline, shared by everyone who ends spans.
 pub(crate) struct Intake {
     shards: Box<[Mutex<Shard>]>,
-    sealed: Mutex<Vec<Chunk>>,
-    /// Told when a chunk is sealed, or room must be made.
+    sealed: Mutex<Sealed>,
+    /// Told when enough is sealed, or room must be made, or when a chunk is begun that is waited
+    /// for.
     wake: Notify,
+    /// Whether the worker waits for a chunk to be begun.
+    dozing: AtomicBool,
+    /// Locked last: no other lock is taken under it.
+    spare: Mutex<Spare>,
     ledger: Arc<Ledger>,
     /// Requests that were not recorded although their callers wanted it.
     not_forced: AtomicU64,
     limits: BufferLimits,
     clock: Clock,
+}
+
+/// What the worker has not taken yet.
+#[derive(Debug, Default)]
+struct Sealed {
+    chunks: Vec<Chunk>,
+    spans: u64,
+    bytes: usize,
 }
 
 // A shard alone on its cache lines: neighbours in one line would slow each other down.
@@ -85,6 +108,8 @@ impl Intake {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             sealed: Mutex::default(),
             wake: Notify::new(),
+            dozing: AtomicBool::new(false),
+            spare: Mutex::new(Spare::new(most_spare(limits))),
             ledger: Arc::new(Ledger::new(limits.total_bytes)),
             not_forced: AtomicU64::new(0),
             limits,
@@ -134,20 +159,20 @@ impl Intake {
             return;
         }
 
-        let mut index = shard.chunk(scope, &self.ledger);
+        let mut index = shard.chunk(scope, self);
         // Sealed before it would grow past its size, so that its buffer never does.
         if !shard.open[index].bytes.is_empty()
             && shard.open[index].bytes.len() + needed > self.limits.chunk_bytes
         {
-            self.seal(shard.take_full(index, self.limits));
-            index = shard.chunk(scope, &self.ledger);
+            self.seal_full(shard.take_full(index, self.limits));
+            index = shard.chunk(scope, self);
         }
         let chunk = &mut shard.open[index];
         wire::put_len(&mut chunk.bytes, SPANS, span.len());
         chunk.bytes.extend_from_slice(span);
         chunk.claim.add(needed);
         if chunk.claim.spans() >= self.limits.chunk_spans {
-            self.seal(shard.take_full(index, self.limits));
+            self.seal_full(shard.take_full(index, self.limits));
         }
     }
 
@@ -170,10 +195,39 @@ impl Intake {
 
     /// The chunks that have been sealed since the last call.
     pub(super) fn take_sealed(&self) -> Vec<Chunk> {
-        std::mem::take(&mut *lock(&self.sealed))
+        std::mem::take(&mut *lock(&self.sealed)).chunks
     }
 
-    /// Waits until a chunk has been sealed since the last call returned, or room must be made.
+    /// Takes the buffer of a chunk that has gone out, if nobody has part of it any more.
+    pub(super) fn recycle(&self, bytes: Bytes) {
+        if let Ok(bytes) = bytes.try_into_mut()
+            && bytes.capacity() <= self.limits.chunk_bytes
+        {
+            lock(&self.spare).put(bytes.into());
+        }
+    }
+
+    /// Lets go of the memory that has not been needed since the last call.
+    pub(super) fn tidy(&self) {
+        lock(&self.spare).tidy();
+    }
+
+    /// Whether nothing waits. Then [`sealed`](Self::sealed) returns as soon as something does.
+    pub(super) fn doze(&self) -> bool {
+        // Before the locks: who begins a chunk after one was looked at finds it said.
+        self.dozing.store(true, Ordering::Relaxed);
+        let is_idle = self.shards.iter().all(|shard| lock(shard).open.is_empty())
+            // What was begun before may be full by now, but not enough for a word.
+            && lock(&self.sealed).chunks.is_empty();
+        if !is_idle {
+            self.dozing.store(false, Ordering::Relaxed);
+        }
+        is_idle
+    }
+
+    /// Waits until something has happened since the last call returned: a chunk was sealed ahead of
+    /// its time, or full ones make a request, or a chunk was begun after a [`doze`](Self::doze), or
+    /// room must be made.
     pub(super) async fn sealed(&self) {
         self.wake.notified().await;
     }
@@ -217,12 +271,32 @@ impl Intake {
         }
     }
 
-    fn seal(&self, mut chunk: Chunk) {
+    fn seal(&self, chunk: Chunk) {
+        self.put_sealed(chunk);
+        self.wake.notify_one();
+    }
+
+    /// Seals a chunk that waits no longer than others of its time, but for a request with others:
+    /// each costs the worker and the peer more than the spans of a chunk do.
+    fn seal_full(&self, chunk: Chunk) {
+        let (spans, bytes) = self.put_sealed(chunk);
+        if spans >= self.limits.request_spans || bytes >= self.limits.request_bytes {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Returns how many spans are sealed now, and their bytes.
+    fn put_sealed(&self, mut chunk: Chunk) -> (u64, usize) {
         // Chunks may wait long when the backend is down; the budget counts their bytes, not what
         // their buffers could hold.
-        chunk.bytes.shrink_to_fit();
-        lock(&self.sealed).push(chunk);
-        self.wake.notify_one();
+        if !is_tight(&chunk.bytes) {
+            chunk.bytes.shrink_to_fit();
+        }
+        let mut sealed = lock(&self.sealed);
+        sealed.spans += chunk.claim.spans();
+        sealed.bytes += chunk.bytes.len();
+        sealed.chunks.push(chunk);
+        (sealed.spans, sealed.bytes)
     }
 
     fn shard(&self) -> MutexGuard<'_, Shard> {
@@ -254,12 +328,16 @@ impl Shard {
     }
 
     /// The open chunk of this scope. There are as many as scopes in use: a handful.
-    fn chunk(&mut self, scope: &Arc<Scope>, ledger: &Arc<Ledger>) -> usize {
+    fn chunk(&mut self, scope: &Arc<Scope>, intake: &Intake) -> usize {
         let known = self.open.iter().position(|chunk| Arc::ptr_eq(&chunk.scope, scope));
         known.unwrap_or_else(|| {
             let full = self.full.take_if(|(full, _)| full.as_ptr() == Arc::as_ptr(scope));
-            let capacity = full.map_or(0, |(_, bytes)| bytes);
-            self.open.push(Chunk::new(scope, ledger, capacity));
+            let bytes = full.map_or_else(Vec::new, |(_, bytes)| lock(&intake.spare).take(bytes));
+            self.open.push(Chunk::new(scope, &intake.ledger, bytes));
+            if intake.dozing.load(Ordering::Relaxed) && intake.dozing.swap(false, Ordering::Relaxed)
+            {
+                intake.wake.notify_one();
+            }
             self.open.len() - 1
         })
     }
@@ -274,12 +352,8 @@ impl Shard {
 }
 
 impl Chunk {
-    fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>, capacity: usize) -> Self {
-        Self {
-            scope: Arc::clone(scope),
-            bytes: Vec::with_capacity(capacity),
-            claim: Claim::new(Arc::clone(ledger)),
-        }
+    fn new(scope: &Arc<Scope>, ledger: &Arc<Ledger>, bytes: Vec<u8>) -> Self {
+        Self { scope: Arc::clone(scope), bytes, claim: Claim::new(Arc::clone(ledger)) }
     }
 }
 
@@ -288,7 +362,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Together they take no more than a sixteenth of what spans may take.
+fn most_spare(limits: BufferLimits) -> usize {
+    (limits.total_bytes / 16 / limits.chunk_bytes.max(1)).min(MAX_SPARE)
+}
+
 const MAX_SHARDS: usize = 16;
+/// Buffers that are kept for later.
+const MAX_SPARE: usize = 8;
 /// Bytes of the budget that a shard takes at once.
 const CREDIT: usize = 16 << 10;
 /// Field of an OTLP `ScopeSpans`.

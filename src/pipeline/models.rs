@@ -220,6 +220,7 @@ fn the_oldest_make_room_when_it_runs_short() {
             total_bytes: 2 * LEN,
             when_full: WhenFull::DropOldest,
             chunk_spans: 1,
+            request_spans: 1,
             ..limits()
         });
         let pushers = [0, 1].map(|shard| {
@@ -259,7 +260,8 @@ fn the_oldest_make_room_when_it_runs_short() {
 #[test]
 fn no_sealed_chunk_is_left_without_a_word_to_the_worker() {
     explore(|| {
-        let pipeline = Model::new(BufferLimits { chunk_spans: 1, ..limits() });
+        let limits = BufferLimits { chunk_spans: 1, request_spans: 1, ..limits() };
+        let pipeline = Model::new(limits);
         let pushers = [0, 1].map(|shard| pipeline.spawn(shard, |model| model.push()));
         let mut taken = 0;
         if pipeline.is_woken() {
@@ -273,6 +275,22 @@ fn no_sealed_chunk_is_left_without_a_word_to_the_worker() {
         }
         assert_eq!(taken, 2, "nobody calls again");
     });
+}
+
+#[test]
+fn a_worker_that_dozes_hears_of_what_it_did_not_see() {
+    // Spans that fill a chunk, which is never enough for a request.
+    for chunk_spans in [1, 2] {
+        explore(move || {
+            let pipeline = Model::new(BufferLimits { chunk_spans, ..limits() });
+            let pushers = [0, 1].map(|shard| pipeline.spawn(shard, |model| model.push()));
+            let dozes = pipeline.intake.doze();
+            for pusher in pushers {
+                pusher.join().unwrap();
+            }
+            assert!(!dozes || pipeline.is_woken(), "nothing waits, it thought");
+        });
+    }
 }
 
 /// Runs a model in every order with up to three switches between threads that could have gone on.

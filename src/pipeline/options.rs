@@ -21,8 +21,9 @@ pub(crate) struct PipelineOptions {
 }
 
 impl PipelineOptions {
-    /// The buffers that go with them. A chunk is no larger than a request, so that a full one goes
-    /// out at once.
+    /// The buffers that go with them. A chunk is no larger than a request, and no more than what
+    /// fits one waits for others, nor so much of what may wait in all that the oldest would make
+    /// room too late.
     pub(super) fn buffer(&self) -> BufferLimits {
         let default = BufferLimits::default();
         BufferLimits {
@@ -30,6 +31,8 @@ impl PipelineOptions {
             when_full: self.when_full,
             chunk_bytes: default.chunk_bytes.min(self.batch.bytes),
             chunk_spans: default.chunk_spans.min(self.batch.spans),
+            request_bytes: default.request_bytes.min(self.batch.bytes).min(self.max_bytes / 16),
+            request_spans: default.request_spans.min(self.batch.spans),
             span_bytes: default.span_bytes.min(self.batch.bytes),
         }
     }

@@ -1,12 +1,13 @@
 //! The thread that empties the buffers into the sink.
 //!
-//! One loop over five events: a chunk was sealed, an export ended, a pause is over, a second passed,
-//! someone asks for a flush or a shutdown. What failed for a reason that may pass waits in the
-//! [`Outbox`](outbox::Outbox) and goes out again; nothing in the loop waits for it. A panic in a
-//! sink ends the exports that are under way, each of which is counted, and the loop goes on.
+//! One loop over five events: a chunk was begun or sealed, an export ended, a pause is over, a
+//! second passed, someone asks for a flush or a shutdown. What failed for a reason that may pass
+//! waits in the [`Outbox`](outbox::Outbox) and goes out again; nothing in the loop waits for it. A
+//! panic in a sink ends the exports that are under way, each of which is counted, and the loop goes
+//! on.
 //!
-//! While it is not known yet who the spans are from, or where they go, the loop turns and nothing is exported: what
-//! ends is held in the queue, within the budget that it always has.
+//! While it is not known yet who the spans are from, or where they go, the loop turns and nothing is
+//! exported: what ends is held in the queue, within the budget that it always has.
 
 mod drain;
 mod exports;
@@ -29,6 +30,7 @@ pub(super) use self::drain::Drain;
 use self::drain::Waiting;
 use self::exports::{Export, Exports};
 use self::outbox::{Fate, Outbox};
+use super::batch::Part;
 use super::buffer::Intake;
 use super::ledger::Claim;
 use super::options::PipelineOptions;
@@ -79,7 +81,6 @@ impl Worker {
             intake,
             concurrency: sink.concurrency().min(options.concurrency.get()),
             sink: sink.into(),
-            // An interval cannot be of nothing.
             max_delay: options.max_delay.max(Duration::from_millis(1)),
             commands,
             outbox: Outbox::new(&options),
@@ -133,24 +134,29 @@ impl Worker {
         let mut exports = Exports::default();
         // Nobody is left who could ask for anything.
         let mut unreachable = false;
-        let mut seal = every(self.max_delay);
+        // When what waits is sealed. Nothing does as long as there is no such moment.
+        let mut seal_at = None;
         let mut look = every(SECOND);
         loop {
             self.take_sealed();
             self.start_exports(&mut exports);
 
+            if seal_at.is_none() && !self.intake.doze() {
+                seal_at = Some(Instant::now() + self.max_delay);
+            }
             let deadlines = self.waiting.iter().map(|waiting| waiting.drain.deadline);
-            let deadline = deadlines.chain(self.hold).chain(self.next_export_at(&exports)).min();
+            let deadlines = deadlines.chain(self.hold).chain(self.next_export_at(&exports));
+            // What is held grows in its buffers, and not into a chunk for each second.
+            let deadline = deadlines.chain(seal_at.filter(|_| self.may_export())).min();
             let overdue = sleep_until(deadline.unwrap_or_else(Instant::now));
             tokio::select! {
                 Some((export, outcome)) = exports.next(), if !exports.is_empty() => {
                     self.settle(export, &outcome);
                 }
                 () = overdue, if deadline.is_some() => {}
-                // What is held grows in its buffers, and not into a chunk for each second.
-                _ = seal.tick(), if self.may_export() => self.intake.seal_all(),
                 _ = look.tick() => {
                     self.intake.clock().synchronize();
+                    self.intake.tidy();
                     self.report.looked_at(self.sink.target(), &self.intake.stats());
                 }
                 () = self.intake.sealed() => {}
@@ -168,6 +174,9 @@ impl Worker {
             }
 
             let now = Instant::now();
+            if self.may_export() && seal_at.take_if(|at| *at <= now).is_some() {
+                self.intake.seal_all();
+            }
             if self.hold.is_some_and(|until| until <= now) {
                 // Of all that is ready at once, any may have been taken: a word in time is one
                 // that has been said by now.
@@ -262,10 +271,11 @@ impl Worker {
             Outcome::Delivered { rejected, message } => {
                 self.outbox.answered(export.probe);
                 let mut left = *rejected;
-                for claim in export.batch.into_claims() {
+                for Part { bytes, claim, .. } in export.batch.into_parts() {
                     let of_claim = left.min(claim.spans());
                     left -= of_claim;
                     claim.deliver(of_claim);
+                    self.intake.recycle(bytes);
                 }
                 // An answer from before the peer went down does not say that it is back.
                 if *rejected > 0 || !message.is_empty() || self.outbox.peer_is_up() {

@@ -96,6 +96,11 @@ impl SpanBuffer {
         put_fixed64(out, span::START_TIME, head.start_unix_nanos);
     }
 
+    /// One that takes so many bytes before it grows.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
     /// Bytes of memory that the buffers hold on to.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity() + self.name.capacity() + self.description.capacity()

@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use crate::record::SpanBuffer;
 
 pub(super) fn take() -> Box<SpanBuffer> {
-    POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+    pooled.unwrap_or_else(|| Box::new(SpanBuffer::with_room(USUAL)))
 }
 
 /// Keeps the buffer, unless it has grown large or there are enough.
@@ -28,6 +29,8 @@ thread_local! {
 }
 
 /// Buffers for one thread. More requests than this may be under way; they allocate.
-const MAX_POOLED: usize = 64;
-/// Bytes of a buffer that is kept. A usual span has some 500.
-const MAX_CAPACITY: usize = 8 << 10;
+const MAX_POOLED: usize = 128;
+/// Bytes of a buffer that is kept.
+const MAX_CAPACITY: usize = 4 << 10;
+/// Bytes of most spans: a buffer that doubles until it has so many is moved again and again.
+const USUAL: usize = 512;

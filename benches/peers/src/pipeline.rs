@@ -68,12 +68,12 @@ pub(crate) fn run(
     let began = Instant::now();
     let (made, by_thread, exported) = match producer {
         Producer::Layer => {
-            let tracing = start(transport, sink, directory);
+            let tracing = start(transport, sink, directory, |it| it);
             let (made, by_thread) = through_layer(&tracing, time);
             (made, by_thread, tracing.shutdown_blocking(DEADLINE).delivered)
         }
         Producer::Processor => {
-            let tracing = start(transport, sink, directory);
+            let tracing = start(transport, sink, directory, |it| it);
             let tracer = tracing.tracer_provider().tracer("peers");
             let (made, by_thread) = produce(time, || spans::end_one(&tracer));
             (made, by_thread, tracing.shutdown_blocking(DEADLINE).delivered)
@@ -94,13 +94,19 @@ pub(crate) fn run(
     println!("{made} {exported} {elapsed} {by_thread} {others}");
 }
 
-pub(crate) fn start(transport: Transport, sink: SocketAddr, directory: &Path) -> TracingService {
+/// Samples all, and is otherwise as it comes, or as `set` makes it.
+pub(crate) fn start(
+    transport: Transport,
+    sink: SocketAddr,
+    directory: &Path,
+    set: impl Fn(TracingServiceConfig) -> TracingServiceConfig,
+) -> TracingService {
     let url = match transport {
         Transport::Grpc => format!("grpc://{sink}"),
         Transport::Http => format!("http://{sink}"),
         Transport::File => format!("file://{}", directory.display()),
     };
-    let config = TracingServiceConfig::new(url.parse().expect("a URL"));
+    let config = set(TracingServiceConfig::new(url.parse().expect("a URL")));
     config.sampling_rate_per_million(1_000_000).start("peers").expect("a thread")
 }
 
@@ -111,9 +117,10 @@ pub(crate) fn through_layer(tracing: &TracingService, time: Duration) -> (u64, f
     produce(time, || drop(service.call(request()).now_or_never().expect("an answer at once")))
 }
 
-/// The same, so many of them.
+/// The same, so many of them, and of each no more than its span.
 pub(crate) fn some_through_layer(tracing: &TracingService, spans: u64) {
-    let mut service = TraceLayer::server(tracing).layer(service_fn(answer));
+    let layer = TraceLayer::server(tracing).open_telemetry_context(false).response_extension(false);
+    let mut service = layer.layer(service_fn(answer));
     let one = |_| drop(service.call(request()).now_or_never().expect("an answer at once"));
     (0..spans).for_each(one);
 }

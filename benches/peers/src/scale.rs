@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
 use tower::{Layer, Service, service_fn};
-use tower_otlp::{QueueConfig, TraceLayer, TracingService, TracingServiceConfig};
+use tower_otlp::{QueueConfig, ResponseHeader, TraceLayer, TracingService, TracingServiceConfig};
 
 use crate::machine;
 use crate::pipeline::{self, Transport, request};
@@ -19,7 +19,7 @@ use crate::request::median;
 /// Prints what tracing adds to a request, in nanoseconds, where so many are in flight at once: the
 /// median of so many rounds.
 pub(crate) fn in_flight(requests: usize, sink: SocketAddr, rounds: usize) {
-    let tracing = pipeline::start(Transport::Grpc, sink, "".as_ref());
+    let tracing = pipeline::start(Transport::Grpc, sink, "".as_ref(), |it| it);
     let mut traced = TraceLayer::server(&tracing).layer(service_fn(wait_once));
     let mut bare = service_fn(wait_once);
     serve(&mut traced, requests);
@@ -120,25 +120,39 @@ fn speeds<const THREADS: usize>(tracing: &TracingService, time: Duration) -> [f6
 }
 
 /// Offers 500,000 spans a second for this time to a sink that takes them, or as many as this
-/// machine makes, and prints how many were made, exported and lost.
+/// machine makes, by two threads, and prints how many were made, exported and lost.
 pub(crate) fn offered(sink: SocketAddr, time: Duration) {
-    let tracing = pipeline::start(Transport::Grpc, sink, "".as_ref());
+    let tracing = pipeline::start(Transport::Grpc, sink, "".as_ref(), |it| {
+        it.response_header(ResponseHeader::Off)
+    });
     let began = Instant::now();
+    let made: u64 = std::thread::scope(|scope| {
+        let threads = [(); THREADS].map(|()| scope.spawn(|| offer(&tracing, began, time)));
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    let stats = tracing.shutdown_blocking(DEADLINE);
+    println!("{made} {} {}", stats.delivered, stats.dropped.total());
+}
+
+/// Makes what a thread has to make of them, and tells how many it has made.
+fn offer(tracing: &TracingService, began: Instant, time: Duration) -> u64 {
+    let per_second = PER_SECOND / THREADS as f64;
     let mut made = 0;
     while began.elapsed() < time {
-        let due = (began.elapsed().as_secs_f64() * PER_SECOND) as u64;
+        let due = (began.elapsed().as_secs_f64() * per_second) as u64;
         // Not too many at once: the time is looked at in between.
-        let now = (due - made).min(PER_SECOND as u64 / 100);
-        pipeline::some_through_layer(&tracing, now);
+        let now = (due - made).min(per_second as u64 / 100);
+        pipeline::some_through_layer(tracing, now);
         made += now;
         std::thread::sleep(Duration::from_micros(500));
     }
-    let stats = tracing.shutdown_blocking(DEADLINE);
-    println!("{made} {} {}", stats.delivered, stats.dropped.total());
+    made
 }
 
 /// Of a round.
 const REQUESTS: usize = 10_000;
 const THREAD_ROUNDS: usize = 5;
+/// That offer spans.
+const THREADS: usize = 2;
 const PER_SECOND: f64 = 500_000.0;
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -118,6 +118,29 @@ fn room_is_made_ahead_for_the_scope_that_filled_a_chunk_and_for_no_other() {
 }
 
 #[test]
+fn the_buffer_of_what_has_gone_out_is_used_again() {
+    let limits = BufferLimits { chunk_spans: 100, ..BufferLimits::default() };
+    let intake = Intake::new(limits);
+    let scope = Arc::default();
+    push(&intake, &scope, 100);
+    let full = intake.take_sealed().remove(0).bytes.len();
+    // To be told from one that is made anew.
+    let mut buffer = Vec::with_capacity(full + full / 16);
+    buffer.resize(full, 7);
+    let (told_by, gone) = (buffer.capacity(), Bytes::from(buffer));
+    let under_way = gone.clone();
+    intake.recycle(gone);
+    push(&intake, &scope, 1);
+    let begun = || intake.shard().open[0].bytes.capacity();
+    assert_ne!(begun(), told_by, "somebody still has it");
+
+    push(&intake, &scope, 99);
+    intake.recycle(under_way);
+    push(&intake, &scope, 1);
+    assert_eq!(begun(), told_by, "nobody has it");
+}
+
+#[test]
 fn a_span_larger_than_a_request_is_counted_and_leaves_the_others_alone() {
     let intake = Intake::new(BufferLimits { span_bytes: 8, ..BufferLimits::default() });
     let scope = Arc::default();

@@ -10,8 +10,9 @@ mod split;
 
 use std::collections::VecDeque;
 
-use bench::{Answer, drive};
+use bench::{Answer, drive, drive_with, drive_with_requests};
 
+use super::super::batch::BatchLimits;
 use super::super::ledger::{Dropped, Stats};
 use super::*;
 
@@ -33,18 +34,60 @@ async fn a_span_goes_out_within_a_second_without_being_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_chunk_goes_out_at_once() {
-    drive(8, async |mut bench| {
-        bench.pass(Duration::from_millis(1)).await;
-        bench.end_spans(511);
-        bench.pass(Duration::from_millis(500)).await;
-        assert!(bench.is_idle(), "one is missing");
-        let start = Instant::now();
-        bench.end_spans(1);
-        assert_eq!(bench.export().await.spans, 512);
-        assert_eq!(start.elapsed(), Duration::ZERO);
-    })
-    .await;
+async fn one_that_nothing_comes_to_wakes_once_a_second_however_soon_spans_are_to_go_out() {
+    for max_delay in [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(3)] {
+        let options = PipelineOptions { max_delay, ..PipelineOptions::default() };
+        drive_with(options, 8, None, async |mut bench| {
+            for _ in 0..2 {
+                // It was busy until now.
+                bench.end_spans(1);
+                let start = Instant::now();
+                bench.export().await.answer(Answer::DELIVERED);
+                assert_eq!(start.elapsed(), max_delay, "not before others could have come");
+                bench.pass(Duration::from_millis(1)).await;
+
+                let before = bench.turns();
+                bench.pass(Duration::from_secs(60)).await;
+                let turns = bench.turns() - before;
+                assert!((60..=62).contains(&turns), "{turns} with {max_delay:?}");
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_chunks_go_out_at_once_where_they_make_a_request_and_together_otherwise() {
+    let batch = |spans| BatchLimits { spans, ..BatchLimits::default() };
+    let options = |batch| PipelineOptions { batch, ..PipelineOptions::default() };
+    let small = PipelineOptions { max_bytes: 128 << 10, ..PipelineOptions::default() };
+    let rows = [
+        (options(batch(4096)), 2048, "four chunks"),
+        (options(batch(1000)), 1024, "as many as one may have, and no chunk in parts"),
+        (options(batch(512)), 512, "a chunk"),
+        (small, 1024, "a sixteenth of what may wait"),
+    ];
+    for (options, enough, why) in rows {
+        drive_with_requests(options, async |mut bench| {
+            let start = Instant::now();
+            for (last, expected) in [(1, Duration::from_millis(500)), (0, Duration::from_secs(3))] {
+                // The worker is awake.
+                bench.end_spans(1);
+                bench.pass(Duration::ZERO).await;
+                bench.end_spans(enough - 2);
+                bench.pass(Duration::from_millis(500)).await;
+                assert!(bench.is_idle(), "one is missing: {why}");
+                bench.end_spans(last);
+                let mut left = enough - 1 + last;
+                while left > 0 {
+                    left -= usize::try_from(bench.export().await.spans).unwrap();
+                }
+                assert_eq!(start.elapsed(), expected, "with {last} more: {why}");
+                bench.pass(Duration::from_millis(1500)).await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! A worker on the test's own runtime, under paused time, with a sink that the test answers for.
 
 use std::collections::HashSet;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -48,12 +48,28 @@ pub(super) async fn drive_with<T>(
 ) -> T {
     // Chunks of small spans are merged, and one of a large span goes out alone.
     let batch = BatchLimits { bytes: CHUNK_BYTES, ..BatchLimits::default() };
-    let options = PipelineOptions { batch, ..options };
+    drive_as(PipelineOptions { batch, ..options }, concurrency, hold, test).await
+}
+
+/// The same, with these options, and requests as they say.
+pub(super) async fn drive_with_requests<T>(
+    options: PipelineOptions,
+    test: impl AsyncFnOnce(Bench) -> T,
+) -> T {
+    drive_as(options, 8, None, test).await
+}
+
+async fn drive_as<T>(
+    options: PipelineOptions,
+    concurrency: usize,
+    hold: Option<Duration>,
+    test: impl AsyncFnOnce(Bench) -> T,
+) -> T {
     let intake = Arc::new(Intake::new(options.buffer()));
     let (calls, exports) = mpsc::unbounded_channel();
     let (commands, inbox) = mpsc::unbounded_channel();
     let panics = Arc::<AtomicBool>::default();
-    let [seen, taken] = [Arc::<AtomicU64>::default(), Arc::default()];
+    let [seen, taken, turns] = [Arc::<AtomicU64>::default(), Arc::default(), Arc::default()];
     let sink = Box::new(ScriptedSink {
         calls,
         concurrency,
@@ -79,8 +95,13 @@ pub(super) async fn drive_with<T>(
         panics,
         seen,
         taken,
+        turns: Arc::clone(&turns),
     };
-    let work = async move { worker.supervise().await };
+    let mut work = Box::pin(async move { worker.supervise().await });
+    let work = poll_fn(move |cx| {
+        turns.fetch_add(1, Ordering::Relaxed);
+        work.as_mut().poll(cx)
+    });
     // The test first: what it does before it waits is there when the worker begins.
     let (result, ()) = timeout(Duration::from_secs(24 * 3600), join(test(bench), work))
         .await
@@ -101,6 +122,7 @@ pub(super) struct Bench {
     panics: Arc<AtomicBool>,
     seen: Arc<AtomicU64>,
     taken: Arc<AtomicU64>,
+    turns: Arc<AtomicU64>,
 }
 
 impl Bench {
@@ -223,6 +245,11 @@ impl Bench {
     /// Spans that the sink has said to be delivered, by its own count.
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How often the worker has run so far, or the test has.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     pub(super) fn bytes_used(&self) -> usize {
