@@ -20,6 +20,13 @@ pub(crate) fn new_trace_id() -> TraceId {
     TraceId::from(draw(SmallRng::random::<NonZeroU128>).get())
 }
 
+/// Ids for a trace that starts here and for its first span.
+pub(crate) fn new_root() -> (TraceId, SpanId) {
+    let (trace, span): (NonZeroU128, NonZeroU64) =
+        draw(|generator| (generator.random(), generator.random()));
+    (TraceId::from(trace.get()), SpanId::from(span.get()))
+}
+
 /// An id for a span. Never zero.
 pub(crate) fn new_span_id() -> SpanId {
     SpanId::from(draw(SmallRng::random::<NonZeroU64>).get())

@@ -120,9 +120,10 @@ fn new_trace(
     request: &RequestHead<'_>,
     baggage: Option<BaggageHeader>,
 ) -> TraceContext {
-    let trace_id = ids::new_trace_id();
+    let (trace_id, span_id) = ids::new_root();
     let tracestate = sampler.records(|| Some(asked(request)), trace_id);
-    let own = own(trace_id, RANDOM, tracestate.is_some());
+    let flags = RANDOM.with_sampled(tracestate.is_some());
+    let own = Traceparent { trace_id, span_id, flags };
     TraceContext::new(own, tracestate, baggage)
 }
 
