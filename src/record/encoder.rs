@@ -101,7 +101,7 @@ impl SpanBuffer {
         Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
     }
 
-    /// Bytes of memory that the buffers hold on to.
+    /// Bytes of memory that the buffers hold on to, but for what is kept to be written again.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity() + self.name.capacity() + self.description.capacity()
     }

@@ -38,7 +38,6 @@ pub(super) enum End<'a> {
 }
 
 /// The only owner of the end of a request.
-#[derive(Debug)]
 pub(super) struct Exchange {
     settings: Arc<Settings>,
     /// In force while the inner service runs. Absent when tracing is disabled and no trace came.
@@ -260,6 +259,17 @@ impl Drop for Exchange {
         if !self.ended {
             self.finish(if self.running { End::Panicked } else { End::Cancelled });
         }
+    }
+}
+
+impl fmt::Debug for Exchange {
+    /// Without the settings, which are the layer's, and the context, which has what the caller sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("span", &self.span)
+            .field("protocol", &self.protocol)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 

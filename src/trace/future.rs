@@ -121,7 +121,36 @@ pub(super) fn respond<B: Body>(
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+    use http_body_util::Empty;
+    use tower::{Layer, Service, service_fn};
+
     use super::*;
+    use crate::{TraceLayer, TracingService};
+
+    #[test]
+    fn what_a_caller_sent_is_not_printed() {
+        let (tracing, _spans) = TracingService::in_memory();
+        type Answer = Result<Response<Empty<bytes::Bytes>>, std::convert::Infallible>;
+        let unrecorded = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        let recorded = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let rows =
+            [(true, recorded, "Live"), (false, recorded, "Live"), (true, unrecorded, "Unrecorded")];
+        for (context, traceparent, state) in rows {
+            let layer = TraceLayer::server(&tracing).open_telemetry_context(context);
+            let mut service =
+                layer.layer(service_fn(|_: Request<()>| std::future::pending::<Answer>()));
+            let request = Request::get("http://user:hunter2@shop/?hunter2")
+                .header("traceparent", traceparent)
+                .header("tracestate", "vendor=hunter2")
+                .header("baggage", "session=hunter2")
+                .header("user-agent", "hunter2")
+                .body(());
+            let printed = format!("{:?}", service.call(request.unwrap()));
+            assert!(printed.contains(state), "{printed}");
+            assert!(!printed.contains("hunter2"), "{printed}");
+        }
+    }
 
     #[test]
     fn futures_and_bodies_grow_by_little() {

@@ -13,7 +13,7 @@ use super::semconv::{Protocol, RequestHead};
 use super::server_context::{self, Entered, Serving};
 
 /// Moves with the request: from the service into the future, from there into the body.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Observation {
     /// Nothing.
     #[default]
@@ -90,6 +90,17 @@ impl Observation {
         drop(entered);
         if !panicked {
             self.leave();
+        }
+    }
+}
+
+impl fmt::Debug for Observation {
+    /// Without the context, which has what the caller sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("Off"),
+            Self::Unrecorded(serving, _) => f.debug_tuple("Unrecorded").field(serving).finish(),
+            Self::Live(exchange) => f.debug_tuple("Live").field(exchange).finish(),
         }
     }
 }

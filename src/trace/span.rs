@@ -4,6 +4,7 @@
 //! stands in the OpenTelemetry `Context` meanwhile is a [`Handle`], which writes into the same
 //! buffer.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{Response, StatusCode, Version};
@@ -36,7 +37,6 @@ enum Held {
 }
 
 /// What a response says of its span.
-#[derive(Debug)]
 struct Answer {
     trace_context: TraceContext,
     header: ResponseHeader,
@@ -217,5 +217,12 @@ impl Held {
             Self::Alone(draft) => Some(draft),
             Self::Shared(draft) => draft.take(),
         }
+    }
+}
+
+impl fmt::Debug for Answer {
+    /// Without the text that the caller sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("header", &self.header).finish_non_exhaustive()
     }
 }

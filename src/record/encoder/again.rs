@@ -1,9 +1,11 @@
 //! Attributes that follow from a text, for a text that comes again and again.
 
+use std::fmt;
+
 use super::{SpanBuffer, SpanLimits};
 
 /// What was written for a text the last time; nothing for none.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Again {
     text: Vec<u8>,
     /// The attributes, encoded.
@@ -15,7 +17,8 @@ pub(super) struct Again {
 
 impl SpanBuffer {
     /// Appends what `write` appends for this text, whose keys are not in the span yet, and nothing
-    /// but attributes. It is not called if the text is that of the last span in this buffer.
+    /// but attributes. It is not called if the text is that of the last span in this buffer: for
+    /// one kind of text only, as it is not told apart who wrote.
     pub(crate) fn push_again(&mut self, text: &[u8], write: impl FnOnce(&mut Self)) {
         let last = &self.again;
         let room = self.limits.attributes - self.attributes.kept.min(self.limits.attributes);
@@ -37,6 +40,13 @@ impl SpanBuffer {
         last.bytes.extend_from_slice(&self.bytes[start..]);
         last.attributes = self.attributes.kept - before.kept;
         last.limits = self.limits;
+    }
+}
+
+impl fmt::Debug for Again {
+    /// Without the text, in which there may be secrets that are not written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Again").finish_non_exhaustive()
     }
 }
 
