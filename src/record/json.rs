@@ -147,7 +147,7 @@ impl Line<'_> {
             Kind::Message(shape) => self.message(shape, run, depth)?,
             Kind::Messages(shape) => {
                 self.out.push(b'[');
-                let are_attributes = std::ptr::eq(shape, &KEY_VALUE);
+                let are_attributes = std::ptr::eq(shape, &KEY_VALUE) && depth < MAX_DEPTH;
                 for note in run {
                     if !(are_attributes && self.text_attribute(self.notes[note].payload())) {
                         self.message(shape, note..note + 1, depth)?;
@@ -196,10 +196,10 @@ impl Line<'_> {
 
         let [KEY, key_len @ 1..0x80, rest @ ..] = &self.otlp[range] else { return false };
         let Some((key, rest)) = rest.split_at_checked((*key_len).into()) else { return false };
-        let [VALUE, value_len @ ..0x80, STRING_VALUE, text_len, text @ ..] = rest else {
+        let [VALUE, value_len, STRING_VALUE, text_len @ ..0x7e, text @ ..] = rest else {
             return false;
         };
-        if text.len() != usize::from(*text_len) || *value_len != text_len.wrapping_add(2) {
+        if text.len() != usize::from(*text_len) || *value_len != text_len + 2 {
             return false;
         }
         self.out.push(b'{');

@@ -206,6 +206,29 @@ fn values_nested_too_deep_are_refused() {
     assert!(nested(MAX_DEPTH).is_ok());
     assert_eq!(nested(MAX_DEPTH + 1), Err(Malformed));
     assert_eq!(nested(20_000), Err(Malformed), "without using up the stack");
+
+    // Lists of attributes, with a text at the end.
+    let listed = |levels: usize| {
+        let text = attribute_of("k", &bytes(1, b"text"));
+        let list = |value: Vec<u8>, _| attribute_of("k", &bytes(6, &bytes(1, &value)));
+        write(&request(&bytes(9, &(1..levels).fold(text, list))))
+    };
+    assert!(listed(MAX_DEPTH).is_ok());
+    assert_eq!(listed(MAX_DEPTH + 1), Err(Malformed));
+}
+
+#[test]
+fn lengths_that_are_no_single_byte_are_not_taken_for_one() {
+    // The head of an attribute whose key is `k`, and of a text in it.
+    let attribute = |value_len: u8, text_len: u8, text: usize| {
+        let mut attribute = vec![0x0a, 1, b'k', 0x12, value_len, 0x0a, text_len];
+        attribute.resize(attribute.len() + text, b'x');
+        write(&request(&bytes(9, &attribute)))
+    };
+    assert!(attribute(5, 3, 3).is_ok(), "as it should be");
+    for (value_len, text_len, text) in [(0, 0xfe, 254), (1, 0xff, 255), (0x82, 0x80, 128)] {
+        assert_eq!(attribute(value_len, text_len, text), Err(Malformed), "{text_len:#x}");
+    }
 }
 
 #[test]
