@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 #[cfg(any(feature = "forward", test))]
 pub(crate) use self::forward::Refused;
-use self::spare::{Spare, is_tight};
+use self::spare::{Spare, is_tight, with_room};
 use super::batch::Chunk;
 use super::ledger::{Claim, Ledger, Offered, Stats};
 use super::options::WhenFull;
@@ -200,19 +200,30 @@ impl Intake {
 
     /// Takes the buffer of a chunk that has gone out, if nobody has part of it any more.
     pub(super) fn recycle(&self, bytes: Bytes) {
-        if let Ok(bytes) = bytes.try_into_mut()
-            && bytes.capacity() <= self.limits.chunk_bytes
+        let full = self.limits.chunk_bytes;
+        if let Ok(mut bytes) = bytes.try_into_mut()
+            // Small ones are for the allocator.
+            && (full / 4..=full).contains(&bytes.capacity())
         {
-            lock(&self.spare).put(bytes.into());
+            bytes.clear();
+            let refused = lock(&self.spare).put(bytes.into());
+            drop(refused);
         }
     }
 
     /// Lets go of the memory that has not been needed since the last call.
     pub(super) fn tidy(&self) {
-        lock(&self.spare).tidy();
+        let unused = lock(&self.spare).tidy();
+        drop(unused);
     }
 
-    /// Whether nothing waits. Then [`sealed`](Self::sealed) returns as soon as something does.
+    /// A buffer for a chunk that is likely to have so many bytes.
+    fn buffer(&self, bytes: usize) -> Vec<u8> {
+        let spare = lock(&self.spare).take(bytes);
+        spare.unwrap_or_else(|| with_room(bytes, self.limits.chunk_bytes))
+    }
+
+    /// Whether nothing waits. Then [`woken`](Self::woken) returns as soon as something does.
     pub(super) fn doze(&self) -> bool {
         // Before the locks: who begins a chunk after one was looked at finds it said.
         self.dozing.store(true, Ordering::Relaxed);
@@ -228,7 +239,7 @@ impl Intake {
     /// Waits until something has happened since the last call returned: a chunk was sealed ahead of
     /// its time, or full ones make a request, or a chunk was begun after a [`doze`](Self::doze), or
     /// room must be made.
-    pub(super) async fn sealed(&self) {
+    pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
 
@@ -280,15 +291,18 @@ impl Intake {
     /// each costs the worker and the peer more than the spans of a chunk do.
     fn seal_full(&self, chunk: Chunk) {
         let (spans, bytes) = self.put_sealed(chunk);
-        if spans >= self.limits.request_spans || bytes >= self.limits.request_bytes {
+        let BufferLimits { chunk_spans, request_spans, chunk_bytes, request_bytes, .. } =
+            self.limits;
+        // Another one would not fit beside them.
+        if spans + chunk_spans > request_spans || bytes + chunk_bytes > request_bytes {
             self.wake.notify_one();
         }
     }
 
     /// Returns how many spans are sealed now, and their bytes.
     fn put_sealed(&self, mut chunk: Chunk) -> (u64, usize) {
-        // Chunks may wait long when the backend is down; the budget counts their bytes, not what
-        // their buffers could hold.
+        // Chunks may wait long when the backend is down; the budget counts their bytes, and little
+        // more is to be held.
         if !is_tight(&chunk.bytes) {
             chunk.bytes.shrink_to_fit();
         }
@@ -332,7 +346,7 @@ impl Shard {
         let known = self.open.iter().position(|chunk| Arc::ptr_eq(&chunk.scope, scope));
         known.unwrap_or_else(|| {
             let full = self.full.take_if(|(full, _)| full.as_ptr() == Arc::as_ptr(scope));
-            let bytes = full.map_or_else(Vec::new, |(_, bytes)| lock(&intake.spare).take(bytes));
+            let bytes = full.map_or_else(Vec::new, |(_, bytes)| intake.buffer(bytes));
             self.open.push(Chunk::new(scope, &intake.ledger, bytes));
             if intake.dozing.load(Ordering::Relaxed) && intake.dozing.swap(false, Ordering::Relaxed)
             {

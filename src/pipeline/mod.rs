@@ -6,6 +6,9 @@
 //! Intake::forward ─► whole requests, sealed ─┘
 //! ```
 //!
+//! Full chunks wait for each other, as a request costs more than the spans of a chunk do: the worker
+//! is woken for 2048 spans or 1 MiB of them, or after that second.
+//!
 //! The worker has a thread and a runtime of its own. Nothing here needs, or can block, the
 //! runtime of the caller: a flush works the same from a current-thread runtime, from a
 //! multi-thread one and without any.

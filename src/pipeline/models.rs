@@ -341,7 +341,7 @@ impl Model {
 
     /// Whether the worker has been told since the last call.
     fn is_woken(&self) -> bool {
-        self.intake.sealed().now_or_never().is_some()
+        self.intake.woken().now_or_never().is_some()
     }
 
     /// Settles all chunks that have been sealed, and says of how many spans.

@@ -81,7 +81,7 @@ impl Worker {
             intake,
             concurrency: sink.concurrency().min(options.concurrency.get()),
             sink: sink.into(),
-            max_delay: options.max_delay.max(Duration::from_millis(1)),
+            max_delay: options.max_delay,
             commands,
             outbox: Outbox::new(&options),
             hold,
@@ -159,7 +159,7 @@ impl Worker {
                     self.intake.tidy();
                     self.report.looked_at(self.sink.target(), &self.intake.stats());
                 }
-                () = self.intake.sealed() => {}
+                () = self.intake.woken() => {}
                 command = self.commands.recv(), if !unreachable => match command {
                     Some(command) => self.obey(command),
                     // A shutdown is done even when nobody waits for it.

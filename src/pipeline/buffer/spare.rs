@@ -21,27 +21,34 @@ impl Spare {
 
     /// An empty buffer with room for so many bytes, and for little more: what is not used of it is
     /// not counted anywhere.
-    pub(super) fn take(&mut self, bytes: usize) -> Vec<u8> {
-        let room = bytes + bytes / SLACK / 2;
+    pub(super) fn take(&mut self, bytes: usize) -> Option<Vec<u8>> {
         let fits = |buffer: &Vec<u8>| (bytes..=bytes + bytes / SLACK).contains(&buffer.capacity());
-        let spare = self.buffers.pop().filter(fits);
+        let buffer = self.buffers.iter().rposition(fits).map(|at| self.buffers.swap_remove(at));
         self.unused = self.unused.min(self.buffers.len());
-        spare.unwrap_or_else(|| Vec::with_capacity(room))
+        buffer
     }
 
-    /// Takes a buffer, unless there are enough.
-    pub(super) fn put(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < self.most {
-            buffer.clear();
-            self.buffers.push(buffer);
+    /// Takes an empty buffer. Returns it if there are enough.
+    pub(super) fn put(&mut self, buffer: Vec<u8>) -> Option<Vec<u8>> {
+        if self.buffers.len() == self.most {
+            return Some(buffer);
         }
+        self.buffers.push(buffer);
+        None
     }
 
-    /// Lets go of those that nobody has needed since it was called last.
-    pub(super) fn tidy(&mut self) {
-        self.buffers.drain(..self.unused);
+    /// Gives those away that nobody has needed since it was called last.
+    pub(super) fn tidy(&mut self) -> Vec<Vec<u8>> {
+        let unused = self.buffers.drain(..self.unused).collect();
         self.unused = self.buffers.len();
+        unused
     }
+}
+
+/// A new buffer for a chunk that is likely to have so many bytes: with a little on top, but never
+/// more than a chunk may have.
+pub(super) fn with_room(bytes: usize, chunk_bytes: usize) -> Vec<u8> {
+    Vec::with_capacity((bytes + bytes / SLACK / 2).min(chunk_bytes))
 }
 
 /// Whether so little of a buffer is unused that it may wait as it is.
@@ -59,34 +66,40 @@ mod tests {
     #[test]
     fn a_buffer_is_used_again_by_those_whom_it_fits() {
         let rows = [
-            (1600, 1600, 1600, "to the byte"),
-            (1600, 1700, 1700, "nearly"),
-            (1600, 1599, 1650, "another: it would have to grow"),
-            (1600, 1701, 1650, "another: too much of it would be unused"),
+            (1600, 1600, true, "to the byte"),
+            (1600, 1700, true, "nearly"),
+            (1600, 1599, false, "it would have to grow"),
+            (1600, 1701, false, "too much of it would be unused"),
         ];
         for (bytes, capacity, expected, why) in rows {
-            let mut spare = Spare::new(1);
-            spare.put(vec![7; capacity]);
-            let found = spare.take(bytes);
-            assert_eq!((found.len(), found.capacity()), (0, expected), "{why}");
-            assert_eq!(spare.take(bytes).capacity(), 1650, "there was one: {why}");
+            let mut spare = Spare::new(3);
+            for other in [10, capacity, 10_000] {
+                assert_eq!(spare.put(Vec::with_capacity(other)), None);
+            }
+            let found = spare.take(bytes).map(|buffer| buffer.capacity());
+            assert_eq!(found, expected.then_some(capacity), "{why}");
+            assert_eq!(spare.take(bytes), None, "there was one: {why}");
+        }
+    }
+
+    #[test]
+    fn a_new_buffer_has_room_for_a_little_more_and_for_no_more_than_a_chunk() {
+        let rows = [(1600, 4000, 1650), (3900, 4000, 4000), (4000, 4000, 4000)];
+        for (bytes, chunk_bytes, expected) in rows {
+            assert_eq!(with_room(bytes, chunk_bytes).capacity(), expected, "{bytes}");
         }
     }
 
     #[test]
     fn no_more_are_kept_than_are_used() {
         let mut spare = Spare::new(4);
-        let capacities = |spare: &Spare| spare.buffers.len();
-        (0..6).for_each(|_| spare.put(Vec::with_capacity(100)));
-        assert_eq!(capacities(&spare), 4, "there are enough");
+        let refused = (0..6).filter_map(|_| spare.put(Vec::with_capacity(100))).count();
+        assert_eq!((spare.buffers.len(), refused), (4, 2), "there are enough");
 
-        spare.tidy();
-        assert_eq!(capacities(&spare), 4, "it is not known yet which of them are");
+        assert_eq!(spare.tidy().len(), 0, "it is not known yet which of them are");
         let taken = [spare.take(100), spare.take(100)];
-        taken.into_iter().for_each(|buffer| spare.put(buffer));
-        spare.tidy();
-        assert_eq!(capacities(&spare), 2, "as many as were out at once");
-        spare.tidy();
-        assert_eq!(capacities(&spare), 0, "nothing has come any more");
+        taken.into_iter().flatten().for_each(|buffer| drop(spare.put(buffer)));
+        assert_eq!(spare.tidy().len(), 2, "two were out at once");
+        assert_eq!((spare.tidy().len(), spare.buffers.len()), (2, 0), "nothing has come any more");
     }
 }

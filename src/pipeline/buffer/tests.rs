@@ -119,11 +119,12 @@ fn room_is_made_ahead_for_the_scope_that_filled_a_chunk_and_for_no_other() {
 
 #[test]
 fn the_buffer_of_what_has_gone_out_is_used_again() {
-    let limits = BufferLimits { chunk_spans: 100, ..BufferLimits::default() };
+    let limits = BufferLimits { chunk_spans: 100, chunk_bytes: 2 << 10, ..BufferLimits::default() };
     let intake = Intake::new(limits);
     let scope = Arc::default();
     push(&intake, &scope, 100);
     let full = intake.take_sealed().remove(0).bytes.len();
+    assert!((1 << 9..2 << 10).contains(&full), "worth it: {full}");
     // To be told from one that is made anew.
     let mut buffer = Vec::with_capacity(full + full / 16);
     buffer.resize(full, 7);
@@ -138,6 +139,21 @@ fn the_buffer_of_what_has_gone_out_is_used_again() {
     intake.recycle(under_way);
     push(&intake, &scope, 1);
     assert_eq!(begun(), told_by, "nobody has it");
+}
+
+#[test]
+fn buffers_of_chunks_that_are_full_by_their_bytes_are_used_again() {
+    let limits = BufferLimits { chunk_bytes: 16 << 10, ..BufferLimits::default() };
+    let intake = Intake::new(limits);
+    let scope = Arc::default();
+    let push = |spans: usize| (0..spans).for_each(|_| intake.push(&scope, &[7; 600]));
+    // 27 fill a chunk. The first one has grown, the second was made with room, the third is begun.
+    push(27 * 2 + 1);
+    let second = intake.take_sealed().remove(1);
+    let place = second.bytes.as_ptr();
+    intake.recycle(second.bytes.into());
+    push(27);
+    assert_eq!(intake.shard().open[0].bytes.as_ptr(), place);
 }
 
 #[test]

@@ -63,9 +63,9 @@ async fn full_chunks_go_out_at_once_where_they_make_a_request_and_together_other
     let small = PipelineOptions { max_bytes: 128 << 10, ..PipelineOptions::default() };
     let rows = [
         (options(batch(4096)), 2048, "four chunks"),
-        (options(batch(1000)), 1024, "as many as one may have, and no chunk in parts"),
+        (options(batch(1000)), 512, "two chunks are too many for one"),
         (options(batch(512)), 512, "a chunk"),
-        (small, 1024, "a sixteenth of what may wait"),
+        (small, 512, "another could take too much of the queue"),
     ];
     for (options, enough, why) in rows {
         drive_with_requests(options, async |mut bench| {
