@@ -70,6 +70,8 @@ mod tests {
                     "{name} beside {others}"
                 );
             }
+            let each = [&header::COOKIE, &names[0], &names[2]];
+            assert_eq!(get_each(&headers, each), each.map(|name| headers.get(name)), "{others}");
             match others {
                 // Before the others, and twice.
                 0 => {

@@ -263,6 +263,12 @@ mod tests {
     }
 
     #[test]
+    fn the_default_parameters_begin_as_is_said_of_them() {
+        let initials = SECRET_PARAMETERS.iter().map(|name| initial(name.as_bytes()));
+        assert_eq!(initials.fold(0, |all, initial| all | initial), SECRET_INITIALS);
+    }
+
+    #[test]
     fn methods_are_known_by_their_list() {
         let default = Capture::default();
         let own = Capture::default().known_methods(["GET", "PURGE"]);

@@ -242,7 +242,8 @@ impl TraceLayer {
         self.with(|settings| settings.hooks.add_on_request(Arc::new(hook)))
     }
 
-    /// Adds attributes when the head of the response has come.
+    /// Adds attributes when the head of the response has come. The OpenTelemetry `Context` is that of
+    /// the request then, as for the service.
     #[must_use]
     pub fn on_response(
         self,

@@ -30,7 +30,7 @@ thread_local! {
 
 /// Buffers for one thread. More requests than this may be under way; they allocate.
 const MAX_POOLED: usize = 128;
-/// Bytes of a buffer that is kept.
-const MAX_CAPACITY: usize = 4 << 10;
+/// Bytes of a buffer that is kept: a few doublings of the usual, and a name.
+const MAX_CAPACITY: usize = (4 << 10) + USUAL;
 /// Bytes of most spans: a buffer that doubles until it has so many is moved again and again.
 const USUAL: usize = 512;

@@ -42,7 +42,7 @@ impl TraceContext {
     #[must_use]
     pub fn server_context() -> Option<Context> {
         // Not there while the thread is being torn down.
-        SERVING.try_with(|serving| serving.borrow().last().cloned().flatten()).ok().flatten()
+        SERVING.try_with(read).ok().flatten()
     }
 }
 
@@ -72,13 +72,18 @@ pub(super) struct Entered {
 /// Beside it and not as a value in it, which would cost every recorded request three allocations.
 #[inline]
 pub(super) fn enter(context: &Context, serving: Serving) -> Entered {
+    let attached = current::is_reachable().then(|| context.clone().attach());
     let serving = match serving {
         Serving::Recorded => serve(Some(context)),
         Serving::Unrecorded if IS_SERVING.get() => serve(None),
         Serving::Unrecorded | Serving::AsBefore => false,
     };
-    let is_reachable = current::is_reachable();
-    Entered { serving, _context: is_reachable.then(|| context.clone().attach()) }
+    Entered { serving, _context: attached }
+}
+
+/// Nothing where it is being changed: an allocator may ask, which the change calls.
+fn read(serving: &RefCell<Vec<Option<Context>>>) -> Option<Context> {
+    serving.try_borrow().ok()?.last().cloned().flatten()
 }
 
 impl Drop for Entered {

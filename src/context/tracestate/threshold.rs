@@ -18,7 +18,7 @@ impl TraceStateHeader {
         Self(text.expect("letters and digits"))
     }
 
-    /// The value of `ot`, if it says no more than [`of_threshold`](Self::of_threshold) makes.
+    /// The value of `ot`, if there is nothing but a threshold in it, and no other member.
     pub(crate) fn threshold_alone(&self) -> Option<&str> {
         let value = self.as_str().strip_prefix("ot=")?;
         let digits = value.strip_prefix("th:")?;
